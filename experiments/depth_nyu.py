@@ -1,0 +1,277 @@
+"""Depth and normals from one image on NYU Depth v2.
+
+Eigen & Fergus, "Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale Convolutional
+Architecture", ICCV 2015 (arXiv 1411.4734).
+
+    python -m experiments.depth_nyu                  minutes on a laptop, on procedural rooms
+    python -m experiments.depth_nyu alexnet          the paper's, on NYU Depth v2 (python -m pixlab data list)
+    python -m experiments.depth_nyu vgg16 --weights timm/vgg16.tv_in1k
+
+Scale 1 sees the whole image, scale 2 predicts at a quarter of its size, scale 3 refines to a half. Scales 1 and 2 are
+trained together, then held while scale 3 is trained. Depth and normals share scale 1.
+
+What differs from the paper: the 2015 paper does not say how long it trained, so the steps are the sample counts of
+Eigen, Puhrsch & Fergus 2014; the AlexNet trunk starts at random, since no published file fits its 96 filters;
+"scale 1 only" gets a 5x5 linear convolution on its enlarged features, which the paper does not describe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pixlab import baselines, maps, pictures
+from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.data.pipeline import Data
+from pixlab.data.rgbd import photo_example, rgbd_data
+from pixlab.errors import UserError
+from pixlab.losses.depth import eigen_fergus_loss, log_target
+from pixlab.losses.normals import normal_loss
+from pixlab.metrics.crops import Crop
+from pixlab.metrics.depth import depth_metrics
+from pixlab.metrics.normals import normal_metrics
+from pixlab.models.eigen_fergus import Head1, Scale1, Scale2, Scale3, output_positions, scale_size
+from pixlab.net import Net, init_all
+from pixlab.optim import Rule, sgd_by_layer
+from pixlab.pretrained.files import read_weights
+from pixlab.pretrained.imagenet import vgg16
+from pixlab.run import Experiment
+from pixlab.train import Options
+
+MEAN_LOG_DEPTH = 0.82474  # on NYU Depth v2: where predictions start
+CHANNELS = {"depth": 1, "normal": 3}
+OUTPUT = {"depth": "log_depth", "normal": "normal"}  # the networks' names
+
+PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set
+    "AlexNet": dict(delta1=0.697, delta2=0.912, delta3=0.977, abs_rel=0.198, sq_rel=0.180, rmse=0.753, rmse_log=0.255),
+    "VGG": dict(delta1=0.769, delta2=0.950, delta3=0.988, abs_rel=0.158, sq_rel=0.121, rmse=0.641, rmse_log=0.214),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Options):
+    """Depth and normals in three scales (Eigen & Fergus 2015)."""
+
+    source: str = "nyu_depth_v2"
+    """Frames: rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH."""
+    net: Literal["alexnet", "vgg16"] = "alexnet"
+    """Convolutions of scale 1."""
+    scales: tuple[int, ...] = (1, 2, 3)
+    """Which scales there are: 1 | 2 | 1 2 | 1 2 3 (the paper's ablation)."""
+    tasks: tuple[Literal["depth", "normal"], ...] = ("depth", "normal")
+    """What is predicted; the tasks share scale 1."""
+    width: float = 1.0
+    """Channels as a fraction of the paper's."""
+    frame: tuple[int, int] = (240, 320)
+    """Rows and columns that frames are brought to."""
+    crop: tuple[int, int] = (228, 304)
+    """Rows and columns of the network's input."""
+    truth: tuple[int, int] = (480, 640)
+    """Rows and columns at which predictions are scored."""
+    coarse_steps: int = 62_500
+    """Steps of scales 1 and 2 together (2M samples)."""
+    fine_steps: int = 46_875
+    """Steps of scale 3 (1.5M samples)."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """sgd: the paper's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
+    lr: float = 1.0
+    """Factor on the paper's rates, or Adam's rate."""
+    pooling: Literal["image", "batch"] = "batch"
+    """Scale-invariant term: per image as in the paper's formula, or pooled over the batch as in the release."""
+    gradient_norm: Literal["pixels", "pairs"] = "pairs"
+    """Gradient term: per pixel as in the paper's formula, or per pair as in the release."""
+    weights: str = ""
+    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the networks compute in; parameters, losses and scores are float32."""
+
+
+CONFIGS = {
+    "quick": Config(
+        source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), coarse_steps=400,
+        fine_steps=100, optimiser="adam", lr=1e-3, batch=16, save_every=100, eval_every=200,
+    ),
+    "alexnet": Config(),
+    "vgg16": Config(net="vgg16", batch=16, coarse_steps=125_000, fine_steps=93_750),
+    "scale1": Config(scales=(1,)),
+    "scale2": Config(scales=(2,)),
+    "scales12": Config(scales=(1, 2)),
+    "frames": Config(source="nyu_labeled", optimiser="adam", lr=1e-4, coarse_steps=3000, fine_steps=1000),
+}  # fmt: skip
+
+
+def networks(config: Config) -> dict[str, Net]:
+    """The scales as networks of their own, so that a stage can hold one still."""
+    he = nn.initializers.he_normal() if config.optimiser == "adam" else None  # the paper's assumes an ImageNet trunk
+    start = dict(kernel_init=he, width=config.width)
+    tasks = dict(depth="depth" in config.tasks, normals="normal" in config.tasks)
+    image = (1, *config.crop, 3)
+    rows_columns = {scale: tuple(scale_size(n, scale) for n in config.crop) for scale in (1, 2)}
+    features = (1, *rows_columns[1], max(1, round(64 * config.width)))
+    quarter = [(1, *rows_columns[2], CHANNELS[task]) for task in config.tasks]
+    nets = {}
+    if 1 in config.scales:
+        nets["scale1"] = Scale1(config.net, feature_scale=1.0 if he else 0.01, **start), [image]
+    if config.scales == (1,):
+        nets["head1"] = Head1(**tasks, mean_log_depth=MEAN_LOG_DEPTH), [image, features]
+    if 2 in config.scales:
+        inputs = [image, features] if 1 in config.scales else [image]
+        nets["scale2"] = Scale2(**tasks, mean_log_depth=MEAN_LOG_DEPTH, **start), inputs
+    if 3 in config.scales:
+        nets["scale3"] = Scale3(mean_log_depth=MEAN_LOG_DEPTH, **start), [image, *quarter]
+    return {name: Net(name, module, tuple(shapes), jnp.dtype(config.dtype)) for name, (module, shapes) in nets.items()}
+
+
+def recipe(config: Config) -> Recipe:
+    """The stages, the losses, the scores."""
+    nets = networks(config)
+    trained_first = tuple(name for name in nets if name != "scale3")
+
+    def coarse(params, carry, image, **mode):
+        """Scales 1 and 2: log-depth and normals at a quarter of the image's size."""
+        features = [nets["scale1"](params, carry, image, **mode)[0]] if "scale1" in nets else []
+        return nets[trained_first[-1]](params, carry, image, *features, **mode)[0]
+
+    def fine(params, carry, image, **mode):
+        """Scale 3 on what scales 1 and 2 predict: the same at a half."""
+        quarter = coarse(params, carry, image)
+        return nets["scale3"](params, carry, image, *(quarter[OUTPUT[task]] for task in config.tasks), **mode)[0]
+
+    def truth(batch, scale):
+        """The true maps at the input pixels where the outputs of `scale` lie."""
+        rows, columns = (output_positions(n, scale) for n in config.crop)
+        masks = {"depth": "valid", "normal": "normal_valid"}
+        names = [name for task in config.tasks for name in (task, masks[task])]
+        return {name: batch[name][:, rows][:, :, columns] for name in names}
+
+    def losses(out, true):
+        """Each task's loss; normals weigh ten times."""
+        each = {}
+        if "depth" in config.tasks:
+            target = log_target(true["depth"], true["valid"])
+            norms = dict(pooling=config.pooling, gradient_norm=config.gradient_norm)
+            each["depth"] = eigen_fergus_loss(out["log_depth"], target, true["valid"], **norms)
+        if "normal" in config.tasks:
+            each["normal"] = 10 * normal_loss(out["normal"], true["normal"], true["normal_valid"])
+        return each
+
+    def coarse_loss(params, carry, batch, key):
+        each = losses(coarse(params, carry, batch["image"], train=True, key=key), truth(batch, 2))
+        return sum(each.values()), Aux(logs={f"coarse/{task}": value for task, value in each.items()})
+
+    def fine_loss(params, carry, batch, key):
+        """On a random window of scale 3's output, of the size of scale 2's."""
+        both = fine(params, carry, batch["image"], train=True, key=key), truth(batch, 3)
+        size, whole = ([scale_size(n, scale) for n in config.crop] for scale in (2, 3))
+        top, left = jax.random.randint(key, (2,), 0, jnp.asarray(whole) - jnp.asarray(size) + 1)
+
+        def window(x):
+            return jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3]))
+
+        each = losses(*jax.tree.map(window, both))
+        return sum(each.values()), Aux(logs={f"fine/{task}": value for task, value in each.items()})
+
+    def predict(params, carry, batch):
+        out = (fine if "scale3" in nets else coarse)(params, carry, batch["image"])
+        depth = {"depth": jnp.exp(out["log_depth"])} if "depth" in config.tasks else {}
+        return depth | {name: value for name, value in out.items() if name == "normal"}
+
+    steps = config.coarse_steps
+    stages = [Stage(steps, {"coarse": Objective(trained_first, coarse_loss, optimiser(config, steps))})]
+    if "scale3" in nets:
+        steps = config.fine_steps
+        stages.append(Stage(steps, {"fine": Objective(("scale3",), fine_loss, optimiser(config, steps))}))
+    region = covered(config)
+    scores = {"depth": depth_metrics, "normal": normal_metrics}
+    metrics = {task: scores[task](covers=region, crop=region) for task in config.tasks}
+    return Recipe(start(config, nets), tuple(stages), predict, metrics, render)
+
+
+def start(config: Config, nets: dict[str, Net]):
+    """Random parameters, the VGG-16 trunk from `config.weights` if that is given."""
+    init = init_all(*nets.values())
+    if not config.weights:
+        return init
+    if config.net != "vgg16" or 1 not in config.scales:
+        raise UserError("--weights fit the trunk of scale 1 with --net vgg16; no published file fits this AlexNet")
+    weights = read_weights(config.weights)
+
+    def init_with_weights(key):
+        params, carry = init(key)
+        trunk, _ = vgg16(weights, params["scale1"]["trunk"])
+        return params | {"scale1": params["scale1"] | {"trunk": trunk}}, carry
+
+    return init_with_weights
+
+
+def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
+    """The paper's SGD with a rate for each kind of layer, or Adam for networks that start at random."""
+    if config.optimiser == "adam":
+        return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
+    rules = [
+        Rule("trunk", 0.001, decay=5e-4),
+        Rule("fc", 0.1, decay=1e-5),
+        Rule("/conv1/|depth_bias|head1|scale2/.*/conv5|scale3/.*/conv4", 0.001, decay=1e-4),  # first and last
+        Rule("conv", 0.01, decay=1e-4),
+    ]
+    return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
+
+
+def covered(config: Config) -> Crop:
+    """The part of the frame that the output covers: rows 11..227, columns 13..305 of 240x320 in the paper."""
+    edges = []
+    for frame, crop in zip(config.frame, config.crop, strict=True):
+        positions = (frame - crop) // 2 + output_positions(crop, 3)
+        edges += [int(positions[0]), int(positions[-1])]
+    return Crop(*edges, *config.frame)
+
+
+def data(config: Config) -> Data:
+    """Frames augmented as in Eigen, Puhrsch & Fergus 2014."""
+    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
+    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=config.tasks)
+
+
+def answers(config: Config, data: Data) -> dict:
+    """What needs no network: the training set's mean."""
+    rows, _ = covered(config).slices(*config.truth)
+    return baselines.means(data, rows=rows)
+
+
+def render(example, prediction) -> dict[str, np.ndarray]:
+    """Strips of input, truth, prediction and error."""
+    out = {}
+    if "depth" in prediction:
+        out["depth"] = pictures.depth_strip(example["image"], example["depth"], example["valid"], prediction["depth"])
+    if "normal" in prediction:
+        true = example["normal"], example["normal_valid"]
+        out["normal"] = pictures.normals_strip(example["image"], *true, prediction["normal"])
+    return out
+
+
+def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
+    """A photo as the network takes it."""
+    return photo_example(image, crop=config.crop)
+
+
+def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
+    """What `python -m pixlab predict` writes, at the photo's size: depth in mm, depth and normals in colour."""
+    rows, columns = (output_positions(n, 3) for n in config.crop)
+    part = Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
+    files = maps.depth_files(image, prediction["depth"], covers=part) if "depth" in prediction else {}
+    return files | (maps.normal_files(image, prediction["normal"], covers=part) if "normal" in prediction else {})
+
+
+experiment = Experiment(
+    "experiments.depth_nyu", CONFIGS, recipe, data, baselines=answers, published=PUBLISHED, photo=photo, export=export
+)
+main = experiment.main
+
+if __name__ == "__main__":
+    main()

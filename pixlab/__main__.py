@@ -1,0 +1,142 @@
+"""python -m pixlab: predict on photos, evaluate a run, list and prepare data."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from typing import Annotated
+
+import tyro
+
+from pixlab.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Predict on photos of any size and mode with a trained run."""
+
+    run: tyro.conf.Positional[pathlib.Path]
+    """Run folder."""
+    images: tyro.conf.Positional[tuple[pathlib.Path, ...]]
+    """Photos."""
+    out: pathlib.Path = pathlib.Path("predictions")
+    """Folder that the results go to."""
+
+    def __call__(self) -> None:
+        from PIL import Image
+
+        from pixlab import mesh
+        from pixlab.data.images import read_image
+        from pixlab.run import Run
+
+        if not self.images:
+            raise UserError("no photos are given")
+        mesh.setup()
+        run = Run.open(self.run)
+        names = _distinct_names(self.images)
+        for start in range(0, len(self.images), 8):  # so that a thousand photos are not in memory at once
+            photos = [read_image(path) for path in self.images[start : start + 8]]
+            for name, (_, files) in zip(names[start:], run.predict(photos), strict=False):
+                self.out.mkdir(parents=True, exist_ok=True)
+                for suffix, picture in files.items():
+                    path = self.out / f"{name}_{suffix}.png"
+                    Image.fromarray(picture).save(path)
+                    print(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Score a trained run over a whole split."""
+
+    run: tyro.conf.Positional[pathlib.Path]
+    """Run folder."""
+    split: str = "test"
+    """Which split."""
+    source: str = ""
+    """Other data than the run's own, such as rgbd_folder:PATH."""
+
+    def __call__(self) -> None:
+        from pixlab import mesh
+        from pixlab.run import Run
+
+        mesh.setup()
+        for name, value in Run.open(self.run).evaluate(self.split, self.source).items():
+            print(f"{name:24} {value:.4f}")
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """What data there is, where it comes from, and whether it is prepared."""
+
+    def __call__(self) -> None:
+        from pixlab.data.catalogue import CATALOGUE, data_dir
+
+        print(f"data folder: {data_dir()} (TFDS_DATA_DIR chooses another)")
+        for entry in CATALOGUE:
+            print(f"\n{entry.name}: {entry.what}")
+            rows = {"from": entry.origin, "licence": entry.licence, "size": entry.size, "by hand": entry.by_hand}
+            rows["state"] = "prepared" if entry.prepared() else f"not prepared; python -m pixlab data prepare {entry.name}"
+            for name, text in rows.items():
+                print(f"  {name:8} {text}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Prepare a data set for training."""
+
+    name: tyro.conf.Positional[str]
+    """Its name, as `python -m pixlab data list` has it."""
+
+    def __call__(self) -> None:
+        from pixlab.data.catalogue import CATALOGUE
+
+        known = {entry.name: entry for entry in CATALOGUE}
+        if self.name not in known:
+            raise UserError(f"no data set '{self.name}'; there are {', '.join(known)}")
+        print(known[self.name].prepare())
+
+
+Data = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Prepare, tyro.conf.subcommand("prepare")]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataCommand:
+    """List and prepare data sets."""
+
+    command: tyro.conf.OmitSubcommandPrefixes[Data]
+
+    def __call__(self) -> None:
+        self.command()
+
+
+Command = (
+    Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[DataCommand, tyro.conf.subcommand("data")]
+)
+
+
+def _distinct_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
+    """The stems of the paths, numbered where two are equal."""
+    names: list[str] = []
+    for path in paths:
+        name, number = path.stem, 2
+        while name in names:
+            name, number = f"{path.stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one command; a mistake of the user ends in one line and exit status 2."""
+    command = tyro.cli(Command, args=args, prog="python -m pixlab", config=(tyro.conf.OmitSubcommandPrefixes,))
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Predictions that need no network: what a trained one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from pixlab.core import Batch, Nets
+from pixlab.data.pipeline import Data, Example, examples
+
+AT_MOST = 1000  # training examples that a mean is taken over, evenly spread
+
+
+def means(data: Data, *, rows: slice = slice(None), classes: int = 0) -> Mapping[str, Callable[[Nets, Nets, Batch], Batch]]:
+    """The training set's mean of every map, everywhere ("mean") and for each image row ("mean per row").
+
+    Depth in metres; normals brought to unit length again; labels as `logits` that are the frequencies of `classes`.
+    Over the valid pixels of at most 1000 unaugmented training examples; `rows` are the image rows that a prediction
+    has. Knowing the row goes a long way in rooms: floors are near, walls far.
+    """
+    split, total, count = data.splits["train"], {}, {}
+    for example in examples(split, step=-(-len(split.source) // AT_MOST)):
+        for name, (values, valid) in _maps(example, classes).items():
+            total[name] = total.get(name, 0) + np.sum(values * valid, axis=1, dtype=np.float64)
+            count[name] = count.get(name, 0) + np.sum(valid, axis=1, dtype=np.float64)
+    everywhere, per_row = {}, {}
+    for name in total:
+        mean = total[name].sum(axis=0) / max(count[name].sum(), 1)
+        everywhere[name] = _unit(name, np.broadcast_to(mean, total[name].shape))[rows]
+        known = count[name] > 0
+        per_row[name] = _unit(name, np.where(known, total[name] / np.where(known, count[name], 1), mean))[rows]
+    return {"mean": _constant(everywhere), "mean per row": _constant(per_row)}
+
+
+def _maps(example: Example, classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    maps = {}
+    if "depth" in example:
+        maps["depth"] = example["depth"], example["valid"]
+    if "normal" in example:
+        maps["normal"] = example["normal"], example["normal_valid"]
+    if "label" in example:
+        maps["logits"] = np.eye(classes)[example["label"][..., 0]], (example["label"] > 0).astype(np.float32)
+    return maps
+
+
+def _unit(name: str, rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True) if name == "normal" else rows
+
+
+def _constant(maps: Mapping[str, np.ndarray]) -> Callable[[Nets, Nets, Batch], Batch]:
+    """A prediction function: for each name the same rows [h, c] for every image, as a map of one column."""
+    fixed = {name: jnp.asarray(rows, jnp.float32)[None, :, None] for name, rows in maps.items()}
+
+    def predict(params: Nets, carry: Nets, batch: Batch) -> Batch:
+        count, _, width, _ = batch["image"].shape
+        return {name: jnp.broadcast_to(x, (count, x.shape[1], width, x.shape[3])) for name, x in fixed.items()}
+
+    return predict

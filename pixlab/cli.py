@@ -1,0 +1,116 @@
+"""The experiments' command line: options from frozen dataclasses, train, score, table, page."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+
+from pixlab import mesh
+from pixlab.data.pipeline import Data, eval_batches
+from pixlab.errors import UserError
+from pixlab.log import Log
+from pixlab.page import write_page
+from pixlab.run import Experiment, Run, claim, write_json
+from pixlab.train import Evaluator, NonFinite, Options, Stopped, draw, train
+
+
+def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
+    """Parse, train, score; returns the finished run. On a command line, mistakes end in one line and exit status 2."""
+    from_shell = args is None
+    try:
+        return execute(experiment, *parse(experiment, sys.argv[1:] if args is None else list(args)))
+    except Stopped as stopped:
+        if not from_shell:
+            raise
+        print(stopped, file=sys.stderr)
+        raise SystemExit(0) from None
+    except UserError as error:
+        if not from_shell:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(3 if isinstance(error, NonFinite) else 2) from None
+
+
+def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
+    """(name, config) of the command line; a config's name comes first, none means the first config."""
+    import tyro
+
+    default = next(iter(experiment.configs))
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        args = [default, *args]
+    choices = {name: ((type(c).__doc__ or "").strip().splitlines()[0], c) for name, c in experiment.configs.items()}
+    config = tyro.extras.overridable_config_cli(choices, args=args, prog=f"python -m {experiment.name}")
+    check(config)
+    return args[0], config
+
+
+def check(config: Options) -> None:
+    """Raise UserError for option values that no run can have."""
+    for name, low in (("batch", 1), ("workers", 1), ("log_every", 1), ("save_every", 0), ("eval_every", 0)):
+        if getattr(config, name) < low:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {low}, not {getattr(config, name)}")
+
+
+def execute(experiment: Experiment, name: str, config: Options) -> Run:
+    """Train `config` in its run folder, score it beside the baselines, and leave table and page there."""
+    began = time.monotonic()
+    mesh.setup()
+    folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
+    data = experiment.data(config)
+    run = Run(folder, experiment, config)
+    claim(folder, experiment, name, config)
+    sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
+    say(f"{experiment.name} {name}: {sizes} images; {run.mesh.size} x {jax.devices()[0].device_kind}; run folder {folder}")
+    run.state = train(run.recipe, data, folder, config)
+    result = score(run, data)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if mesh.first_host():
+        write_json(folder / "result.json", result)
+        write_page(folder)
+    say(table(result))
+    say(f"pictures, curves and this table: {folder / 'index.html'}")
+    return run
+
+
+def score(run: Run, data: Data) -> dict:
+    """The final table: this run, the baselines, the published rows; also logs and draws the final scores."""
+    evaluate = Evaluator(run.recipe.predict, run.recipe.metrics, run.mesh)
+    step = int(run.state.step)
+    ours = evaluate(run.state, eval_batches(data, "test"))
+    log = Log(run.folder, active=mesh.first_host())
+    log.resume(step)
+    log.scalars(step, {f"test/{name}": value for name, value in ours.items()})
+    draw(run.recipe, data, run.state, log, evaluate, step)
+    log.close()
+    empty = run.state.replace(params={}, carry={})
+    rows = {"this run": ours}
+    for name, predict in run.experiment.baselines(run.config, data).items():
+        rows[name] = Evaluator(predict, run.recipe.metrics, run.mesh)(empty, eval_batches(data, "test"))
+    rows |= {f"{name} (published)": dict(row) for name, row in run.experiment.published.items()}
+    return {"step": step, "images": len(data.splits["test"].source), "columns": ["", *ours],
+            "rows": [[name, *(row.get(column) for column in ours)] for name, row in rows.items()]}  # fmt: skip
+
+
+def table(result: dict) -> str:
+    """The final table as aligned text, a block for each metric."""
+    metrics = dict.fromkeys(column.split("/")[0] for column in result["columns"][1:])
+    blocks = []
+    for metric in metrics:
+        chosen = [i for i, column in enumerate(result["columns"]) if column.startswith(f"{metric}/")]
+        lines = [[metric, *(result["columns"][i].split("/", 1)[1] for i in chosen)]]
+        for row in result["rows"]:
+            lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        cells = [[c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))] for line in lines]
+        blocks.append("\n".join("  ".join(line) for line in cells))
+    return "\n\n".join(blocks)
+
+
+def say(text: str) -> None:
+    """Print on the first host only."""
+    if mesh.first_host():
+        print(text, flush=True)

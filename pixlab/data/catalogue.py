@@ -1,0 +1,169 @@
+"""What data there is, where it comes from, whether it is prepared, how to prepare it and how to open it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pixlab.errors import UserError
+
+
+def data_dir() -> pathlib.Path:
+    """Where prepared data is kept: TFDS_DATA_DIR, default ~/tensorflow_datasets."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def by_hand_dir(name: str) -> pathlib.Path:
+    """Where files go that are downloaded by hand (TFDS's own convention)."""
+    return data_dir() / "downloads" / "manual" / name
+
+
+class Entry(NamedTuple):
+    """One data set."""
+
+    name: str
+    what: str
+    origin: str
+    licence: str
+    size: str
+    by_hand: str
+    prepared: Callable[[], bool]
+    prepare: Callable[[], str]  # returns what to say at the end
+
+
+def rooms(split: str) -> Sequence[Any]:
+    """The built-in rooms, made on first use."""
+    from pixlab.data.builders.rooms import RoomsSource
+
+    _prepare_rooms()
+    return RoomsSource(data_dir(), split)
+
+
+def nyu_depth_v2(split: str, *, normals: bool) -> Sequence[Any]:
+    """TFDS nyu_depth_v2. Raises UserError with the command that prepares it."""
+    from pixlab.data.builders.nyu_depth_v2 import NyuDepthV2
+
+    _need("nyu_depth_v2", _nyu_ready())
+    return NyuDepthV2(data_dir(), split, normals=normals, cache=_cache("nyu_depth_v2"))
+
+
+def nyu_labeled(split: str, *, normals: bool, classes: int, path: str = "") -> Sequence[Any]:
+    """The official labelled frames in `path`, or where `data list` says. Raises UserError where files are absent."""
+    from pixlab.data.nyu_labeled import NyuLabeled
+
+    if not path:
+        _need("nyu_labeled", _labeled_ready())
+    folder = pathlib.Path(path) if path else by_hand_dir("nyu_labeled")
+    return NyuLabeled(folder, split, classes=classes, normals=normals, cache=_cache("nyu_labeled"))
+
+
+def rgbd_folder(path: str, split: str, *, normals: bool) -> Sequence[Any]:
+    """Anyone's folder of RGB-D frames; see pixlab/data/rgbd_folder.py for its layouts."""
+    from pixlab.data.rgbd_folder import RgbdFolder
+
+    folder = pathlib.Path(path).expanduser()
+    return RgbdFolder(folder, split, normals=normals, cache=_cache("rgbd_folder", folder))
+
+
+def _need(name: str, ready: bool) -> None:
+    if not ready:
+        raise UserError(f"{name} is not prepared in {data_dir()}; run: python -m pixlab data prepare {name}")
+
+
+def _cache(*parts: str | pathlib.Path) -> pathlib.Path:
+    """Where normals fitted to depth are kept."""
+    names = [part if isinstance(part, str) else str(part.resolve()).strip("/").replace("/", "-") for part in parts]
+    return data_dir().joinpath("pixlab_normals", *names)
+
+
+def _prepare_rooms() -> str:
+    from pixlab.data.builders.rooms import prepare
+
+    builder = prepare(data_dir())
+    return f"rooms is prepared in {builder.data_path}"
+
+
+def _rooms_ready() -> bool:
+    return any((data_dir() / "rooms").glob("*/dataset_info.json"))
+
+
+def _nyu_ready() -> bool:
+    return any((data_dir() / "nyu_depth_v2").glob("*/dataset_info.json"))
+
+
+def _prepare_nyu() -> str:
+    from pixlab.data.builders.nyu_depth_v2 import Builder
+
+    archive = by_hand_dir("nyudepthv2.tar.gz")
+    builder = Builder(data_dir=data_dir(), file_format="array_record", archive=archive if archive.exists() else None)
+    builder.download_and_prepare()
+    return f"nyu_depth_v2 is prepared in {builder.data_path}"
+
+
+def _labeled_ready() -> bool:
+    return (by_hand_dir("nyu_labeled") / "nyu_depth_v2_labeled.mat").exists()
+
+
+def _prepare_labeled() -> str:
+    from pixlab.data.nyu_labeled import NyuLabeled
+
+    folder = by_hand_dir("nyu_labeled")
+    if not _labeled_ready():
+        raise UserError(f"nyu_labeled is downloaded by hand: {LABELED_BY_HAND}")
+    counts = {split: len(NyuLabeled(folder, split)) for split in ("train", "test")}
+    return f"nyu_labeled is ready in {folder}: {counts['train']} training and {counts['test']} test frames"
+
+
+def _explain_folder() -> str:
+    return "rgbd_folder needs no preparation: give --source rgbd_folder:PATH"
+
+
+LABELED_BY_HAND = (
+    f"nyu_depth_v2_labeled.mat and splits.mat (cs.nyu.edu/~silberman) and classMapping40.mat "
+    f"(github.com/ankurhanda/nyuv2-meta-data), into {by_hand_dir('nyu_labeled')}"
+)
+
+CATALOGUE = (
+    Entry(
+        "rooms",
+        "880 + 120 procedural furnished rooms, 120x160: depth, normals, labels, stereo, flow",
+        "made on this machine, the same everywhere, on first use",
+        "Apache-2.0, as pixlab",
+        "85 MB",
+        "nothing",
+        _rooms_ready,
+        _prepare_rooms,
+    ),
+    Entry(
+        "nyu_depth_v2",
+        "NYU Depth v2: 47,584 Kinect frames of 249 scenes and the 654 official test frames, 480x640, depth in-painted",
+        "TFDS, from FastDepth's export of Silberman et al., ECCV 2012",
+        "research use; cite Silberman et al.",
+        "34 GB archive",
+        f"nothing, or nyudepthv2.tar.gz at {by_hand_dir('nyudepthv2.tar.gz')}",
+        _nyu_ready,
+        _prepare_nyu,
+    ),
+    Entry(
+        "nyu_labeled",
+        "NYU Depth v2, the 795 + 654 labelled frames, 480x640: depth, 894/40/13/4 labels, normals by plane fitting",
+        "Silberman et al., ECCV 2012",
+        "research use; cite Silberman et al.",
+        "2.8 GB",
+        LABELED_BY_HAND,
+        _labeled_ready,
+        _prepare_labeled,
+    ),
+    Entry(
+        "rgbd_folder",
+        "your own folder of RGB images and 16-bit depth (pixlab/data/rgbd_folder.py has the layouts)",
+        "you",
+        "yours",
+        "any",
+        "NAME_rgb.jpg, NAME_depth.png in millimetres, optionally train.txt and test.txt or frames.csv",
+        lambda: True,
+        _explain_folder,
+    ),
+)

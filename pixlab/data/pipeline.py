@@ -1,0 +1,99 @@
+"""From a source of frames to batches: shuffled, augmented, read by threads, seekable to any step.
+
+A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one. Batch k of a training
+pipeline is a function of (source, seed, k) alone: it does not depend on the number of threads, on the number of
+processes, or on where reading began.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from pixlab.errors import UserError
+
+Example = dict[str, np.ndarray]
+WEIGHT = "weight"  # 1 for a real example of an evaluation batch, 0 for one that only fills the last batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A source with the transform that makes it an example: `augment(frame, rng)` for training, or `map(frame)`."""
+
+    source: Sequence[Any]
+    map: Callable[[Any], Example]
+    augment: Callable[[Any, np.random.Generator], Example] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a recipe is trained and scored on: global batch size and named splits, of which "train" is trained on."""
+
+    batch: int
+    splits: Mapping[str, Split]
+    workers: int = 4  # threads that read and augment
+
+
+def train_batches(data: Data, *, seed: int, start: int) -> Iterator[Example]:
+    """Endless global batches of the split "train" from batch number `start` on, as this process's share of each."""
+    split, (process, processes) = data.splits["train"], (jax.process_index(), jax.process_count())
+    examples = grain.MapDataset.source(Readable(split.source)).seed(seed).shuffle().repeat(None)
+    if split.augment is None:
+        examples = examples.map(split.map)
+    else:
+        examples = examples.random_map(split.augment)
+    batches = examples[process::processes].batch(data.batch // processes)
+    iterator = iter(batches.to_iter_dataset(_read_options(data.workers)))
+    iterator.set_state({"next_index": start})
+    return iterator
+
+
+def eval_batches(data: Data, name: str) -> Iterator[Example]:
+    """The split in order, once, in batches of `data.batch`; what fills the last one has `weight` 0."""
+    split, (process, processes) = data.splits[name], (jax.process_index(), jax.process_count())
+    source, count, local = Readable(split.source), len(split.source), data.batch // processes
+
+    def example(index: int) -> Example:
+        row = index // local * data.batch + process * local + index % local  # rows of one batch stay in order
+        return {**split.map(source[min(row, count - 1)]), WEIGHT: np.float32(row < count)}
+
+    batches = -(-count // data.batch)
+    return iter(
+        grain.MapDataset.range(batches * local).map(example).batch(local).to_iter_dataset(_read_options(data.workers))
+    )
+
+
+def examples(split: Split, step: int = 1) -> Iterator[Example]:
+    """Every `step`-th example of the split, unaugmented, in order, one by one."""
+    source = Readable(split.source)
+    return (split.map(source[i]) for i in range(0, len(source), step))
+
+
+class Readable:
+    """A source whose records that cannot be read raise UserError with the record's number."""
+
+    def __init__(self, source: Sequence[Any]):
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._source[index]
+        except UserError:
+            raise
+        except Exception as error:  # whatever the reader of a damaged file raises
+            reason = (str(error).splitlines() or [repr(error)])[0][:150]
+            raise UserError(
+                f"record {index} of {self._source} cannot be read ({reason}); prepare the data again"
+            ) from error
+
+
+def _read_options(workers: int) -> grain.ReadOptions:
+    return grain.ReadOptions(num_threads=workers, prefetch_buffer_size=max(2, workers))

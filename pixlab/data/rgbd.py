@@ -1,0 +1,88 @@
+"""RGB-D sources by name, and the splits that depth, normals and labels are trained on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pixlab.data import transforms
+from pixlab.data.pipeline import Data, Example, Split
+from pixlab.errors import UserError
+
+SOURCES = "rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH"
+Size = tuple[int, int]
+
+
+def open_source(name: str, split: str, *, normals: bool = False, classes: int = 40) -> Sequence[Any]:
+    """The frames of `split` ("train" or "test") of a source; see `python -m pixlab data list`.
+
+    Raises UserError for an unknown name, and with the command to give where the source is not prepared.
+    """
+    from pixlab.data import catalogue
+
+    name, _, path = name.partition(":")
+    if name == "rooms":
+        return catalogue.rooms(split)
+    if name == "nyu_depth_v2":
+        return catalogue.nyu_depth_v2(split, normals=normals)
+    if name == "nyu_labeled":
+        return catalogue.nyu_labeled(split, normals=normals, classes=classes, path=path)
+    if name == "rgbd_folder" and path:
+        return catalogue.rgbd_folder(path, split, normals=normals)
+    raise UserError(f"no data source '{name}{':' + path if path else ''}'; there are {SOURCES}")
+
+
+def rgbd_data(
+    source: str,
+    *,
+    frame: Size,
+    crop: Size,
+    truth: Size,
+    batch: int,
+    workers: int,
+    maps: Sequence[str],
+    classes: int = 40,
+) -> Data:
+    """Splits "train" and "test" of an RGB-D source, augmented as in Eigen, Puhrsch & Fergus 2014.
+
+    Frames are brought to the size `frame`; training crops `crop` out of the augmented frame. A test example has the
+    central `crop` of the image and the whole frame's `maps` ("depth", "normal", "label") at the size `truth`, to
+    score against. All sizes are (height, width).
+    """
+    splits = {}
+    for split in ("train", "test"):
+        frames = open_source(source, split, normals="normal" in maps, classes=classes)
+        splits[split] = Split(
+            frames,
+            functools.partial(test_example, frame=frame, crop=crop, truth=truth, maps=tuple(maps)),
+            functools.partial(train_example, frame=frame, crop=crop, maps=tuple(maps)) if split == "train" else None,
+        )
+    return Data(batch=batch, splits=splits, workers=workers)
+
+
+def train_example(raw: Example, rng: np.random.Generator, *, frame: Size, crop: Size, maps: Sequence[str]) -> Example:
+    """An augmented example of size `crop`."""
+    resized = transforms.resize(_keep(raw, maps), size=frame)
+    return transforms.finish(transforms.augment(resized, rng, size=crop))
+
+
+def test_example(raw: Example, *, frame: Size, crop: Size, truth: Size, maps: Sequence[str]) -> Example:
+    """The central crop of the image at network size, with the whole frame's maps at the size to score at."""
+    raw = _keep(raw, maps)
+    image = transforms.centre(transforms.resize({"image": raw["image"]}, size=frame), size=crop)
+    return transforms.finish(transforms.resize(raw, size=truth)) | {"image": transforms.finish(image)["image"]}
+
+
+def photo_example(image: np.ndarray, *, crop: Size) -> Example:
+    """Anyone's photo uint8 [h, w, 3], whole, at network size (a photo of another shape is squeezed)."""
+    return {"image": transforms.finish(transforms.resize({"image": image}, size=crop))["image"]}
+
+
+def _keep(raw: Example, maps: Sequence[str]) -> Example:
+    missing = [name for name in maps if name not in raw]
+    if missing:
+        raise UserError(f"this source has no {' or '.join(missing)}; it has {', '.join(sorted(raw))}")
+    return {name: raw[name] for name in ("image", "intrinsics", *maps) if name in raw}

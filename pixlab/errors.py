@@ -1,0 +1,6 @@
+"""The one exception that users are meant to read."""
+
+
+class UserError(Exception):
+    """A mistake in input, files or options. The message is one line that says what to do; the command line prints
+    it without a traceback."""

@@ -1,0 +1,48 @@
+"""Fixed enlargements."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def triangle_matrix(size: int, out: int, factor: int, crop: int) -> np.ndarray:
+    """[out, size] weights of a 1-D transposed convolution: stride `factor`, 2*factor - 1 triangle taps, `crop` cut off.
+
+    Input cell j peaks at output factor*j + factor - 1 - crop; past the outermost peaks the result fades to zero.
+    """
+    peaks = factor * np.arange(size)[None, :] + factor - 1 - crop
+    return np.maximum(0.0, 1.0 - np.abs(np.arange(out)[:, None] - peaks) / factor).astype(np.float32)
+
+
+def triangle_upsample(
+    x: Float[Array, "b h w c"], size: tuple[int, int], *, factor: int = 4, crop: int = 2
+) -> Float[Array, "b h2 w2 c"]:
+    """Bilinear enlargement by a transposed convolution with a fixed triangle kernel, cropped to `size` from `crop` on.
+
+    Eigen & Fergus 2015 enlarge the 14x19 maps of scale 1 to 55x74 so (factor 4, 7 taps, crop 2).
+    """
+    rows, cols = (
+        jnp.asarray(triangle_matrix(n, out, factor, crop), x.dtype) for n, out in zip(x.shape[1:3], size, strict=True)
+    )
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x)
+
+
+def interpolation_matrix(positions: np.ndarray, size: int) -> np.ndarray:
+    """[size, n] weights that interpolate n samples at ascending `positions` linearly at 0, 1, ..., size - 1.
+
+    Outside the positions the nearest sample goes on.
+    """
+    columns = [np.interp(np.arange(size), positions, unit) for unit in np.eye(len(positions))]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def nearest_upsample(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array, "b h2 w2 c"]:
+    """Every cell repeated `factor` times along rows and columns."""
+    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
+
+
+def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b h2 w2 c2"]:
+    """Channels (row phase, column phase, c2) of every cell laid out as a `factor` x `factor` tile."""
+    b, h, w, c = x.shape
+    tiles = x.reshape(b, h, w, factor, factor, c // factor**2)
+    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, c // factor**2)

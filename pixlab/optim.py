@@ -1,0 +1,41 @@
+"""Optimisers as vision papers describe them: a rate and a decay for each kind of layer (the rest is optax)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from pixlab.errors import UserError
+
+
+class Rule(NamedTuple):
+    """The parameters whose path, such as `scale2/depth/conv2/kernel`, matches `pattern` learn at `rate`."""
+
+    pattern: str
+    rate: float
+    decay: float = 0.0  # weight decay as in cuda-convnet and Caffe: decay * w is added to the gradient
+
+
+def sgd_by_layer(rules: Sequence[Rule], *, lr: optax.ScalarOrSchedule = 1.0, momentum: float = 0.9):
+    """SGD with momentum where each parameter follows the first rule that matches its path, at `lr` times its rate.
+
+    v <- momentum v + (gradient + decay w); w <- w - lr rate v. Raises UserError for a parameter that no rule matches.
+    """
+
+    def sgd(rule: Rule) -> optax.GradientTransformation:
+        parts = [optax.add_decayed_weights(rule.decay)] if rule.decay else []
+        return optax.chain(*parts, optax.sgd(lr, momentum=momentum), optax.scale(rule.rate))
+
+    def label(path: tuple, _: Any) -> str:
+        name = "/".join(str(key.key) for key in path)
+        for rule in rules:
+            if re.search(rule.pattern, name):
+                return rule.pattern
+        raise UserError(f"no learning rate is given for the parameter {name}")
+
+    transforms: Mapping[str, optax.GradientTransformation] = {rule.pattern: sgd(rule) for rule in rules}
+    return optax.partition(transforms, lambda params: jax.tree_util.tree_map_with_path(label, params))

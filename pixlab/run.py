@@ -1,0 +1,156 @@
+"""A run: a folder with a config, checkpoints and results, and what one can do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from pixlab.checkpoint import restore_for_use
+from pixlab.core import Batch, Recipe, State, eval_params
+from pixlab.data.pipeline import Data, Example, eval_batches
+from pixlab.errors import UserError
+from pixlab.mesh import make_mesh
+from pixlab.train import Evaluator, Options, Predict, abstract_state
+
+PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options that leave the result as it is
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A paper on a data set: what `experiments/*.py` defines and the command line runs.
+
+    `published` holds rows of the paper's table under the names of the metrics.
+    """
+
+    name: str  # the module: experiments.depth_nyu
+    configs: Mapping[str, Options]  # the rows of the paper's table; "quick" is the one without a name
+    recipe: Callable[[Any], Recipe]
+    data: Callable[[Any], Data]
+    baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}  # noqa: E731
+    published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
+    export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
+
+    def main(self, args: Sequence[str] | None = None) -> Run:
+        """Run the command line `args` (default: the process's own) and return the finished run."""
+        from pixlab import cli
+
+        return cli.main(self, args)
+
+
+class Run:
+    """A run folder, opened."""
+
+    def __init__(self, folder: pathlib.Path, experiment: Experiment, config: Options):
+        self.folder, self.experiment, self.config = pathlib.Path(folder), experiment, config
+        self.recipe = experiment.recipe(config)
+        self.mesh = make_mesh(config.batch)
+        self._state: State | None = None
+
+    @classmethod
+    def open(cls, folder: str | pathlib.Path) -> Run:
+        """The run in `folder`. Raises UserError where there is none."""
+        folder = pathlib.Path(folder)
+        saved = read_config(folder)
+        try:
+            experiment = importlib.import_module(saved["experiment"]).experiment
+        except ModuleNotFoundError:
+            raise UserError(f"{folder}: its experiment {saved['experiment']} is not importable from here") from None
+        return cls(folder, experiment, from_fields(experiment, saved["config"], saved["fields"]))
+
+    @property
+    def state(self) -> State:
+        """The trained state, restored on first use."""
+        if self._state is None:
+            like = abstract_state(self.recipe, self.mesh)
+            self._state, _ = restore_for_use(self.folder / "checkpoints", like)
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The final table, as `result.json` holds it. Raises UserError before the run has ended."""
+        path = self.folder / "result.json"
+        if not path.exists():
+            raise UserError(f"{self.folder}: has no result yet; the command that started it goes on with it")
+        return json.loads(path.read_text())
+
+    def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
+        """{metric: value} over a split, on the run's own data or on another `source`."""
+        config = dataclasses.replace(self.config, source=source) if source else self.config
+        data = self.experiment.data(config)
+        if split not in data.splits:
+            raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
+        return Evaluator(self.recipe.predict, self.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
+
+    def predict(self, photos: Sequence[np.ndarray], *, batch: int = 8) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+        """(prediction, pictures by suffix) for each uint8 photo [h,w,3]; photos go through the network in batches."""
+        if self.experiment.photo is None or self.experiment.export is None:
+            raise UserError(f"{self.experiment.name} does not say how to predict on photos")
+        apply = jax.jit(self.recipe.predict)
+        for start in range(0, len(photos), batch):
+            some = photos[start : start + batch]
+            examples = [self.experiment.photo(self.config, photo) for photo in some]
+            stacked = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+            out = jax.device_get(apply(eval_params(self.state), self.state.carry, stacked))
+            for row, photo in enumerate(some):
+                prediction = {name: value[row] for name, value in out.items()}
+                yield prediction, self.experiment.export(self.config, photo, prediction)
+
+
+def read_config(folder: pathlib.Path) -> dict[str, Any]:
+    """The saved config of a run folder. Raises UserError where there is none or it is damaged."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder}: no run here (config.json is missing); runs are made by python -m experiments.NAME")
+    try:
+        saved = json.loads(path.read_text())
+        return {name: saved[name] for name in ("experiment", "config", "fields")}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: damaged; write it anew by deleting it and giving the run's command again") from None
+
+
+def from_fields(experiment: Experiment, name: str, fields: Mapping[str, Any]) -> Options:
+    """The config `name` of `experiment` with `fields` as read from JSON."""
+    base = experiment.configs.get(name) or next(iter(experiment.configs.values()))
+    known = {f.name for f in dataclasses.fields(base)}
+    if unknown := sorted(set(fields) - known):
+        raise UserError(f"{experiment.name}: the saved config has options it does not know: {', '.join(unknown)}")
+    return dataclasses.replace(base, **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Options) -> None:
+    """Make `folder` the folder of this run. Raises UserError if it holds a run with another config."""
+    fields = json.loads(json.dumps(dataclasses.asdict(config)))
+    if (folder / "config.json").exists():
+        saved = read_config(folder)
+        theirs = saved["fields"]
+        changed = [k for k in fields if k not in PATIENT and fields[k] != theirs.get(k)]
+        if saved["experiment"] != experiment.name or changed:
+            what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed) or saved["experiment"]
+            raise UserError(f"{folder} holds another run ({what}); choose another folder with --run, or delete it")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and not a run; choose another folder with --run")
+    write_json(folder / "config.json", {"experiment": experiment.name, "config": name, "fields": fields})
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write JSON so that a kill or a full disk leaves the old file or the new one, never half."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

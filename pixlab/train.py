@@ -1,0 +1,231 @@
+"""The only loop: steps, saves, scores, and stops well.
+
+Bit-exact by construction: step k of a run is a function of the state after k steps, of global batch k and of the
+run's key, so a run that was killed and resumed ends with the same parameters as one never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from pixlab import core
+from pixlab.checkpoint import Checkpoints
+from pixlab.core import Batch, Nets, Recipe, State
+from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches, train_batches
+from pixlab.errors import UserError
+from pixlab.log import Log
+from pixlab.mesh import first_host, make_mesh, replicated, share_batch
+from pixlab.page import write_page
+from pixlab.progress import Progress
+
+Predict = Callable[[Nets, Nets, Batch], Batch]
+PICTURES = 4  # examples of the test split that are drawn each time
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of every experiment. Lengths are in optimiser steps; 0 turns a thing off."""
+
+    run: str = ""
+    """Run folder; empty stands for runs/EXPERIMENT-CONFIG. A run that was stopped goes on where it was."""
+    seed: int = 0
+    """Seed of the initial parameters, of the order of the data, of augmentation and of dropout."""
+    batch: int = 32
+    """Images per step, over all devices and hosts together."""
+    workers: int = 4
+    """Threads that read and augment images."""
+    log_every: int = 20
+    """Steps between rows of metrics.csv."""
+    save_every: int = 500
+    """Steps between checkpoints; the end of a stage is always saved."""
+    eval_every: int = 0
+    """Steps between scorings of the test split with pictures; the end is always scored."""
+
+
+class NonFinite(UserError):
+    """A loss or gradient became NaN or infinite."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop; all is saved."""
+
+
+def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) -> State:
+    """Train `recipe` on `data` in run `folder`, from its newest checkpoint if there is one; returns the final state.
+
+    Raises Stopped after SIGTERM or Ctrl-C (all saved), NonFinite when a loss or gradient is not finite (the last
+    checkpoint is good), and UserError for input that cannot be read (saved up to that step) or a full disk.
+    """
+    mesh = make_mesh(data.batch)
+    here = replicated(mesh)
+    key = jax.device_put(jax.random.key(options.seed), here)
+    begin = jax.jit(lambda k: core.start(recipe, k), out_shardings=here)
+    enter = [jax.jit(lambda s, stage=stage: core.enter(stage, s), out_shardings=here) for stage in recipe.stages]
+    steps = [jax.jit(core.make_step(stage), donate_argnums=0, out_shardings=here) for stage in recipe.stages]
+    checkpoints = Checkpoints(folder / "checkpoints", abstract_state(recipe, mesh))
+    found = checkpoints.restore()
+    state, batches_read = found or (begin(key), 0)
+    done = int(state.step)
+    log = Log(folder, active=first_host())
+    log.resume(done)
+    progress = Progress(recipe.steps, start=done, active=first_host())
+    if found:
+        progress.write(f"going on from the checkpoint of step {done}")
+    evaluate = Evaluator(recipe.predict, recipe.metrics, mesh)
+    batches = train_batches(data, seed=options.seed, start=batches_read)
+    waiting: tuple[int, str, dict[str, jax.Array]] | None = None
+
+    def settle() -> None:
+        """Fetch the newest step's logs, stop the run if they are not finite, write them down."""
+        nonlocal waiting
+        if waiting is not None:
+            step, stage_name, logs = waiting
+            waiting, values = None, {name: float(v) for name, v in jax.device_get(logs).items()}
+            check_finite(values, step, checkpoints.steps())
+            if step % options.log_every == 0 or step == recipe.steps:
+                log.scalars(step, {f"train/{name}": value for name, value in values.items()})
+            progress.update(step, stage_name, loss_of(values), data.batch)
+
+    def save() -> None:
+        settle()
+        checkpoints.save(state, step=done, batches=batches_read)
+
+    with StopRequest() as stop:
+        try:
+            while done < recipe.steps:
+                index = recipe.stage_at(done)
+                stage_name = "+".join(recipe.stages[index].objectives)
+                try:
+                    batch = share_batch(next(batches), mesh)
+                except UserError:
+                    save()
+                    raise
+                state, logs = steps[index](state, batch, key)
+                settle()  # of the step before, while the device works on this one
+                done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
+                next_index = recipe.stage_at(done)
+                if next_index != index:
+                    state = enter[next_index](state)
+                if stop.requested or next_index != index or done == recipe.steps or _due(done, options.save_every):
+                    save()
+                if stop.requested:
+                    raise Stopped(f"{stop.requested}: saved step {done} of {recipe.steps}; the same command goes on")
+                if _due(done, options.eval_every) and done < recipe.steps:
+                    scores = evaluate(state, eval_batches(data, "test"))
+                    log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
+                    draw(recipe, data, state, log, evaluate, done)
+                    write_page(folder)
+        finally:
+            progress.close()
+            log.close()
+            checkpoints.close()
+    return state
+
+
+def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], State]:
+    """A function of the step: the shapes, types and shardings of the state after that many steps."""
+
+    def like(step: int) -> State:
+        stage = recipe.stages[recipe.stage_at(step)]
+        start = jax.eval_shape(lambda: core.enter(stage, core.start(recipe, jax.random.key(0))))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), start)
+
+    return like
+
+
+class Evaluator:
+    """Scores a prediction function over a whole split, exactly: each image counts once, whatever the batch size."""
+
+    def __init__(self, predict: Predict, metrics: Mapping[str, core.Metric], mesh: jax.sharding.Mesh):
+        self._mesh, self._metrics = mesh, metrics
+
+        def score(params: Nets, carry: Nets, batch: Batch) -> tuple[Batch, Any, jax.Array]:
+            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch[WEIGHT]
+            prediction = predict(params, carry, batch)
+            return prediction, {name: jax.vmap(m.stats)(prediction, batch) for name, m in metrics.items()}, weight
+
+        self._score = jax.jit(score, out_shardings=replicated(mesh))
+
+    def predict(self, state: State, batch: Example) -> Batch:
+        """The prediction for one evaluation batch, on the host."""
+        return jax.device_get(self._run(state, batch)[0])
+
+    def __call__(self, state: State, batches: Iterable[Example]) -> dict[str, float]:
+        """{metric/score: value} of `state` over `batches` (see pipeline.eval_batches). Raises UserError without any."""
+        total = None
+        for batch in batches:
+            stats, weight = jax.device_get(self._run(state, batch)[1:])
+            for row in np.flatnonzero(weight):
+                one = jax.tree.map(lambda x, row=row: np.asarray(x[row], np.float64), stats)
+                total = one if total is None else {n: m.merge(total[n], one[n]) for n, m in self._metrics.items()}
+        if total is None:
+            raise UserError("the split to score is empty")
+        scores = {name: metric.result(total[name]) for name, metric in self._metrics.items()}
+        return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
+
+    def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
+        return self._score(core.eval_params(state), state.carry, share_batch(batch, self._mesh))
+
+
+def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
+    """Write the pictures that the recipe renders of the first test examples."""
+    if recipe.render is None:
+        return
+    batch = next(iter(eval_batches(data, "test")))
+    prediction = evaluate.predict(state, batch)
+    for row in range(min(PICTURES, int(batch[WEIGHT].sum()))):
+        pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
+        for name, picture in pictures.items():
+            log.picture(step, f"{name}_{row}", picture)
+
+
+def check_finite(values: dict[str, float], step: int, saved: list[int]) -> None:
+    """Raise NonFinite, naming step and objective, if a loss or gradient norm is NaN or infinite."""
+    for name, value in values.items():
+        objective, _, kind = name.rpartition("/")
+        if kind in ("loss", "grad_norm") and not math.isfinite(value):
+            kept = f"the checkpoint of step {max(saved)} is good" if saved else "no checkpoint had been saved"
+            raise NonFinite(
+                f"step {step}: {kind} of objective '{objective}' is {value}; stopped, {kept}; "
+                "try a lower learning rate or gradient clipping"
+            )
+
+
+def loss_of(values: dict[str, float]) -> float:
+    """The loss that the progress line shows: the sum over the objectives."""
+    return sum(value for name, value in values.items() if name.endswith("/loss"))
+
+
+class StopRequest:
+    """While active, SIGTERM and Ctrl-C only set `requested` to the signal's name; a second Ctrl-C interrupts."""
+
+    def __init__(self) -> None:
+        self.requested = ""
+
+    def __enter__(self) -> StopRequest:
+        self._old = {}
+        if threading.current_thread() is threading.main_thread():
+            self._old = {s: signal.signal(s, self._request) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _: object) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = signal.Signals(number).name
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,26 @@
+"""Strict settings for every test: several devices, shapes checked by beartype, no silent broadcasting."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jaxtyping  # noqa: E402
+
+jaxtyping.install_import_hook("pixlab", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real benchmark images; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the real benchmark images in {SHARED.name} beside the checkout")
+    return SHARED

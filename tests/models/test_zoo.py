@@ -1,0 +1,161 @@
+"""One table of all networks and what must hold for each. A new network is a row."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from draw import draw
+
+from pixlab.models import alexnet, densenet, eigen2014, eigen_fergus, eigen_fergus_labels, resnet, unet, vgg
+from pixlab.net import Net
+
+KEY = jax.random.key(0)
+W = 0.05  # of the published channel counts
+PAPER = (228, 304)
+S1, S2 = (64, 14, 19), (55, 74)
+
+# name: (small module, its input shapes, paper's modules and their input shapes, paper's parameter count)
+ZOO = {
+    "eigen2014_coarse": (eigen2014.Coarse(width=0.02), [(64, 64, 3)], None, 0),
+    "eigen2014_fine": (
+        eigen2014.Fine(width=0.2), [(24, 20, 3), (4, 3, 1)],
+        [(eigen2014.Coarse(), [(*PAPER, 3)]), (eigen2014.Fine(), [(*PAPER, 3), (*S2, 1)])], 70_877_415,
+    ),
+    "eigen_fergus_1_alexnet": (
+        eigen_fergus.Scale1("alexnet", width=0.02), [(64, 64, 3)],
+        [(eigen_fergus.Scale1("alexnet"), [(*PAPER, 3)]), (eigen_fergus.Scale2(), [(*PAPER, 3), (14, 19, 64)]),
+         (eigen_fergus.Scale3(), [(*PAPER, 3), (*S2, 1), (*S2, 3)])], 125_218_030,
+    ),
+    "eigen_fergus_1_vgg16": (
+        eigen_fergus.Scale1("vgg16", width=0.02), [(36, 36, 3)],
+        [(eigen_fergus.Scale1("vgg16"), [(*PAPER, 3)]), (eigen_fergus.Scale2(), [(*PAPER, 3), (14, 19, 64)]),
+         (eigen_fergus.Scale3(), [(*PAPER, 3), (*S2, 1), (*S2, 3)])], 217_974_446,
+    ),
+    "eigen_fergus_head1": (eigen_fergus.Head1(), [(24, 20, 3), (1, 1, 8)], None, 0),
+    "eigen_fergus_2": (eigen_fergus.Scale2(width=W), [(24, 20, 3), (1, 1, 8)], None, 0),
+    "eigen_fergus_2_alone": (eigen_fergus.Scale2(width=W), [(24, 20, 3)], None, 0),
+    "eigen_fergus_3": (eigen_fergus.Scale3(width=0.2), [(24, 20, 3), (4, 3, 1), (4, 3, 3)], None, 0),
+    "eigen_fergus_labels_2": (
+        eigen_fergus_labels.LabelsScale2(5, width=W), [(24, 20, 3), (1, 1, 8), (24, 20, 1), (24, 20, 3)], None, 0,
+    ),
+    "eigen_fergus_labels_3": (eigen_fergus_labels.LabelsScale3(5, width=W), [(24, 20, 3), (4, 3, 5)], None, 0),
+    "unet": (
+        unet.UNet(2, base=4, levels=2), [(14, 17, 1)],
+        [(unet.UNet(2, padding="VALID"), [(572, 572, 1)])], 31_030_658,
+    ),
+    "unet_release": (
+        unet.UNet(2, base=4, levels=1, padding="VALID", release=True), [(18, 20, 1)],
+        [(unet.UNet(2, padding="VALID", release=True), [(572, 572, 1)])], 31_100_354,
+    ),
+    "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
+    # torchvision's alexnet without its classifier, summed by hand
+    "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),
+    "resnet50": (
+        resnet.ResNet((1, 1, 1, 1), width=W), [(32, 32, 3)], [(resnet.ResNet(), [(32, 32, 3)])], 23_508_032,
+    ),
+    "resnet101": (
+        resnet.ResNet((1, 2, 1, 1), width=W), [(32, 40, 3)], [(resnet.ResNet(resnet.RESNET101), [(32, 32, 3)])],
+        42_500_160,
+    ),
+    "densenet169": (
+        densenet.DenseNet((1, 2, 1, 1), growth=4, stem=8), [(32, 40, 3)], [(densenet.DenseNet(), [(32, 32, 3)])],
+        12_642_880 - 158_400,  # published with the batch statistics
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def setting(name):
+    """(Net, params, carry, two inputs) of the small network."""
+    module, shapes, _, _ = ZOO[name]
+    net = Net("net", module, tuple((1, *shape) for shape in shapes))
+    rng = np.random.default_rng(1)
+    inputs = [jnp.asarray(rng.uniform(0.1, 1, (2, *shape)), jnp.float32) for shape in shapes]
+    variables = dict(draw(module, *inputs))
+    params = variables.pop("params")
+    return net, {"net": params}, {"net": variables} if variables else {}, inputs
+
+
+@functools.cache
+def outputs(name):
+    net, params, carry, inputs = setting(name)
+    return jax.jit(lambda *x: net(params, carry, *x)[0])(*inputs)
+
+
+def close(left, right, tolerance):
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance * float(jnp.abs(a).max()) + 1e-12)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_parameter_gets_a_finite_gradient(name):
+    net, params, carry, inputs = setting(name)
+
+    def loss(params):
+        out, _ = net(params, carry, *inputs, train=True, key=KEY)
+        leaves = jax.tree.leaves(out)
+        return sum(jnp.mean((leaf - 0.1 * i) ** 2) for i, leaf in enumerate(leaves, 1))
+
+    grads = jax.jit(jax.grad(loss))(params)
+    for path, grad in jax.tree_util.tree_flatten_with_path(grads)[0]:
+        assert np.all(np.isfinite(grad)), jax.tree_util.keystr(path)
+        assert np.any(grad != 0), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_row_does_not_see_its_batch(name):
+    net, params, carry, inputs = setting(name)
+    alone = jax.jit(lambda *x: net(params, carry, *x)[0])(*(x[1:] for x in inputs))
+    close(jax.tree.map(lambda x: x[1:], outputs(name)), alone, 1e-5)
+    for leaf in jax.tree.leaves(outputs(name)):
+        assert leaf.shape[0] == 2 and np.ptp(np.asarray(leaf), axis=0).max() > 1e-4  # and images do differ
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_bfloat16_is_near_float32(name):
+    net, params, carry, inputs = setting(name)
+    half = Net("net", net.module, net.shapes, dtype=jnp.bfloat16)
+    out = jax.jit(lambda *x: half(params, carry, *x)[0])(*inputs)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(out))
+    close(outputs(name), out, 0.1)
+    inside = jax.eval_shape(
+        lambda *x: net.module.apply(
+            {"params": jax.tree.map(lambda p: p.astype(jnp.bfloat16), params["net"]), **carry.get("net", {})},
+            *(v.astype(jnp.bfloat16) for v in x),
+        ),
+        *inputs,
+    )
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(inside))  # nothing widened on the way
+
+
+@pytest.mark.parametrize("name", ["eigen_fergus_2", "unet", "resnet50"])
+def test_jit_changes_nothing(name):
+    net, params, carry, inputs = setting(name)
+    with jax.disable_jit():
+        out, _ = net(params, carry, *inputs)
+    close(outputs(name), out, 1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if ZOO[name][2]])
+def test_parameter_count_is_published(name):
+    total = 0
+    for module, shapes in ZOO[name][2]:
+        inputs = [jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes]
+        tree = jax.eval_shape(lambda *x, module=module: module.init(KEY, *x), *inputs)["params"]
+        total += sum(leaf.size for leaf in jax.tree.leaves(tree))
+    assert total == ZOO[name][3]
+
+
+def test_densenet_count_with_statistics_is_kerass():
+    variables = jax.eval_shape(densenet.DenseNet().init, KEY, jnp.zeros((1, 32, 32, 3)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 12_642_880
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet169"])
+def test_training_moves_batch_statistics(name):
+    net, params, carry, inputs = setting(name)
+    _, moved = jax.jit(lambda *x: net(params, carry, *x, train=True, key=KEY))(*inputs)
+    before = jax.tree.leaves(carry)
+    assert all(not np.allclose(a, b) for a, b in zip(before, jax.tree.leaves(moved), strict=True))

@@ -1,0 +1,112 @@
+"""Blocks against PyTorch's layers and against sums written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pixlab.nn.convt import UpConv
+from pixlab.nn.lrn import local_response_norm
+from pixlab.nn.normalise import normalise, unit_vectors
+from pixlab.nn.pool import max_pool
+from pixlab.nn.sizing import ceil_windows, centred_padding
+from pixlab.nn.upsample import depth_to_space, interpolation_matrix, nearest_upsample, triangle_upsample
+
+RNG = np.random.default_rng(0)
+
+
+def to_torch(x):
+    torch = pytest.importorskip("torch")
+    return torch.from_numpy(np.array(x).transpose(0, 3, 1, 2))
+
+
+def from_torch(x):
+    return x.detach().numpy().transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("size", [(7, 8), (9, 12), (5, 6)])
+@pytest.mark.parametrize("window,stride,padding,ceil", [(3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, True), (3, 2, 1, True)])
+def test_max_pool_is_pytorchs(size, window, stride, padding, ceil):
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(2, *size, 3)).astype(np.float32) - 5  # negative: padding must not win
+    ours = max_pool(jnp.asarray(x), window, stride, padding=padding, ceil=ceil)
+    theirs = torch.nn.functional.max_pool2d(to_torch(x), window, stride, padding, ceil_mode=ceil)
+    np.testing.assert_array_equal(ours, from_torch(theirs))
+
+
+def test_lrn_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    x = 30 * RNG.normal(size=(2, 3, 4, 11)).astype(np.float32)
+    ours = local_response_norm(jnp.asarray(x))
+    theirs = torch.nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)(to_torch(x))
+    np.testing.assert_allclose(ours, from_torch(theirs), rtol=1e-5)
+
+
+def test_triangle_upsample_is_a_cropped_transposed_convolution():
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(2, 14, 19, 2)).astype(np.float32)
+    taps = torch.tensor([0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25])
+    kernel = (taps[:, None] * taps[None])[None, None].repeat(2, 1, 1, 1)
+    full = torch.nn.functional.conv_transpose2d(to_torch(x), kernel, stride=4, groups=2)
+    ours = triangle_upsample(jnp.asarray(x), (55, 74))
+    np.testing.assert_allclose(ours, from_torch(full[:, :, 2:-2, 2:-3]), atol=1e-5)
+
+
+def test_triangle_upsample_keeps_a_ramp_between_its_peaks():
+    x = jnp.broadcast_to(jnp.arange(4.0)[None, :, None, None], (1, 4, 3, 1))
+    out = triangle_upsample(x, (14, 12))[0, :, 5, 0]
+    np.testing.assert_allclose(out[1:14], np.arange(13) / 4, atol=1e-6)  # cell j peaks at 4 j + 1
+
+
+def test_interpolation_matrix_recovers_a_line():
+    positions = np.array([5, 7, 9, 11])
+    weights = interpolation_matrix(positions, 15)
+    np.testing.assert_allclose(weights @ (3.0 * positions - 2), 3.0 * np.clip(np.arange(15), 5, 11) - 2, rtol=1e-6)
+
+
+def test_nearest_upsample_repeats():
+    x = RNG.normal(size=(1, 2, 3, 2)).astype(np.float32)
+    out = np.asarray(nearest_upsample(jnp.asarray(x)))
+    for i in range(4):
+        for j in range(6):
+            np.testing.assert_array_equal(out[:, i, j], x[:, i // 2, j // 2])
+
+
+def test_depth_to_space_by_hand():
+    x = jnp.arange(8.0).reshape(1, 1, 2, 4)
+    np.testing.assert_array_equal(depth_to_space(x, 2)[0, :, :, 0], [[0, 1, 4, 5], [2, 3, 6, 7]])
+
+
+def test_upconv_is_a_transposed_convolution():
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    module = UpConv(6)
+    params = module.init(jax.random.key(0), jnp.asarray(x))["params"]
+    params = {"kernel": params["kernel"], "bias": jnp.arange(6.0)}
+    layer = torch.nn.ConvTranspose2d(5, 6, 2, 2)
+    layer.weight.data = torch.from_numpy(np.array(params["kernel"]).transpose(2, 3, 0, 1).copy())
+    layer.bias.data = torch.arange(6.0)
+    ours = module.apply({"params": params}, jnp.asarray(x))
+    np.testing.assert_allclose(ours, from_torch(layer(to_torch(x))), atol=1e-5)
+
+
+def test_upconv_starts_with_the_fan_in_of_one_cell():
+    init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    params = UpConv(64, kernel_init=init).init(jax.random.key(0), jnp.ones((1, 1, 1, 50)))["params"]
+    np.testing.assert_allclose(params["kernel"].std(axis=(2, 3)), np.sqrt(2 / 50), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "size,window,stride,count,pads", [(228, 9, 2, 111, (1, 0)), (304, 9, 2, 149, (1, 0)), (229, 9, 2, 111, (0, 0)),
+                                      (228, 11, 4, 56, (2, 1)), (304, 11, 4, 75, (2, 1))]
+)  # fmt: skip
+def test_cuda_convnet_sizes(size, window, stride, count, pads):
+    assert ceil_windows(size, window, stride) == count
+    assert centred_padding(size, window, stride) == pads
+
+
+def test_normalise_and_unit_vectors_by_hand():
+    image = jnp.asarray([0.5, 0.25, 1.0])[None, None, None]
+    np.testing.assert_allclose(normalise(image, (0.1, 0.2, 0.3), (0.2, 0.5, 0.7))[0, 0, 0], [2, 0.1, 1], rtol=1e-6)
+    np.testing.assert_allclose(unit_vectors(image * 0), image * 0)
+    np.testing.assert_allclose(unit_vectors(jnp.asarray([0.0, 0.03, 0.04])[None, None, None]).max(), 0.04 / 0.0509902, rtol=1e-5)
