@@ -40,7 +40,7 @@ from pixlab.models.eigen_fergus import Head1, Scale1, Scale2, Scale3, output_pos
 from pixlab.net import Net, init_all
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.pretrained.files import read_weights
-from pixlab.pretrained.imagenet import vgg16
+from pixlab.pretrained.imagenet import eigen_fergus
 from pixlab.run import Experiment
 from pixlab.train import Options
 
@@ -198,14 +198,13 @@ def start(config: Config, nets: dict[str, Net]):
     init = init_all(*nets.values())
     if not config.weights:
         return init
-    if config.net != "vgg16" or 1 not in config.scales:
-        raise UserError("--weights fit the trunk of scale 1 with --net vgg16; no published file fits this AlexNet")
+    if 1 not in config.scales:
+        raise UserError("--weights start scale 1, which these --scales do not have")
     weights = read_weights(config.weights)
 
     def init_with_weights(key):
         params, carry = init(key)
-        trunk, _ = vgg16(weights, params["scale1"]["trunk"])
-        return params | {"scale1": params["scale1"] | {"trunk": trunk}}, carry
+        return params | {"scale1": eigen_fergus(weights, params["scale1"])}, carry
 
     return init_with_weights
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import absl.logging
 import jax
 import orbax.checkpoint as ocp
 
@@ -21,6 +24,7 @@ from pixlab.core import State
 from pixlab.errors import UserError
 
 KEEP = 2  # complete checkpoints kept; the second is what a damaged newest one falls back to
+MARGIN = 2**18  # bytes beside the arrays: names, shapes, shardings
 
 
 class Checkpoints:
@@ -32,6 +36,7 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, like: Callable[[int], State]):
         self.folder = pathlib.Path(folder).absolute()
         self._like = like
+        absl.logging.set_verbosity(absl.logging.FATAL)  # Orbax logs with tracebacks what is raised here in one line
         with self._full_disk("cannot write checkpoints"):
             self._manager = ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=KEEP))
 
@@ -47,33 +52,32 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         with self._full_disk(f"the checkpoint of step {step} was not saved"):
+            self.finish()
+            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + MARGIN
+            if shutil.disk_usage(self.folder).free < needed:  # half a checkpoint would help nobody
+                raise OSError(errno.ENOSPC, f"{needed / 2**20:.0f} MiB are needed")
             args = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave({"batches": batches}))
             self._manager.save(step, args=args)
 
     def restore(self) -> tuple[State, int] | None:
         """The newest readable (state, batches read), or None where there is no checkpoint.
 
-        A checkpoint that cannot be read is renamed `STEP.damaged`, said so, and the one before it is read. Raises
-        UserError if there are checkpoints and none can be read.
+        A checkpoint that cannot be read is said so and the one before it is read; it is then renamed `STEP.damaged`.
+        Raises UserError if there are checkpoints and none can be read, or if they hold other networks.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            args = ocp.args.Composite(
-                state=ocp.args.StandardRestore(self._like(step)), data=ocp.args.JsonRestore()
-            )
-            try:
-                restored = self._manager.restore(step, args=args)
-                jax.block_until_ready(restored.state)
-                return restored.state, restored.data["batches"]
-            except Exception as error:  # Orbax and TensorStore raise many types for unreadable files
-                reason = (str(error).splitlines() or [repr(error)])[0][:150]
-                note = f"checkpoint of step {step} is damaged ({reason}); trying the one before it"
-                print(note, file=sys.stderr, flush=True)
-                self._set_aside(step)
-        if steps:
+        damaged: list[int] = []
+        for step in reversed(self.steps()):
+            restored = self._read(step)
+            if isinstance(restored, str):
+                print(f"checkpoint of step {step} is damaged ({restored}); trying the one before it", file=sys.stderr)
+                damaged.append(step)
+                continue
+            self._set_aside(damaged)
+            return restored.state, restored.data["batches"]
+        if damaged:
             raise UserError(
-                f"{self.folder}: none of the checkpoints {steps} can be read (now named STEP.damaged); "
-                "restore one from a backup, or train again in another run folder"
+                f"{self.folder}: none of the checkpoints {damaged} can be read; restore one from a backup, "
+                "or train again in another run folder"
             )
         return None
 
@@ -90,11 +94,36 @@ class Checkpoints:
         finally:
             self._manager.close()
 
-    def _set_aside(self, step: int) -> None:
-        if jax.process_index() == 0:
-            damaged = self.folder / f"{step}.damaged"
-            shutil.rmtree(damaged, ignore_errors=True)
-            (self.folder / str(step)).rename(damaged)
+    def _read(self, step: int) -> Any:
+        """What a checkpoint holds, or why it cannot be read.
+
+        Orbax reads arrays in parallel: those of a damaged checkpoint die later, in their own threads and when their
+        coroutines are collected; here they do so before this returns, without their noise on standard error.
+        """
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(self._like(step)), data=ocp.args.JsonRestore())
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            try:
+                restored = self._manager.restore(step, args=args)
+                jax.block_until_ready(restored.state)
+                return restored
+            except Exception as error:  # Orbax and TensorStore raise many types
+                reason = (str(error).splitlines() or [repr(error)])[0][:150]
+            time.sleep(0.3)
+            gc.collect()
+        finally:
+            sys.unraisablehook = hook
+        if "do not match" in reason or "not compatible with the stored shape" in reason:
+            raise UserError(
+                f"{self.folder}: holds other networks than this code makes; use the code that trained it, "
+                "or another run folder"
+            )
+        return reason
+
+    def _set_aside(self, steps: list[int]) -> None:
+        for step in steps if jax.process_index() == 0 else []:
+            shutil.rmtree(self.folder / f"{step}.damaged", ignore_errors=True)
+            (self.folder / str(step)).rename(self.folder / f"{step}.damaged")
         self._manager.reload()
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ from pixlab.errors import UserError
 from pixlab.log import Log
 from pixlab.page import write_page
 from pixlab.run import Experiment, Run, claim, write_json
-from pixlab.train import Evaluator, NonFinite, Options, Stopped, draw, train
+from pixlab.train import Evaluator, NonFinite, Options, Stopped, draw, stage_names, train
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
@@ -85,6 +85,7 @@ def score(run: Run, data: Data) -> dict:
     log.resume(step)
     log.scalars(step, {f"test/{name}": value for name, value in ours.items()})
     draw(run.recipe, data, run.state, log, evaluate, step)
+    log.status("finished", step, run.recipe.steps, stages=stage_names(run.recipe))
     log.close()
     empty = run.state.replace(params={}, carry={})
     rows = {"this run": ours}

@@ -16,7 +16,7 @@ import os
 import pathlib
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import SupportsFloat
 
 import numpy as np
@@ -164,11 +164,14 @@ class Log:
             os.replace(path.with_suffix(".new"), path)
             self._event(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=shown)])))
 
-    def status(self, state: str, step: int, total: int, *, stages: Mapping[str, int] | None = None) -> None:
-        """Writes `status.json`: state ("running", "finished", "stopped"), steps done, and steps of each stage."""
+    def status(self, state: str, step: int, total: int, *, stages: Sequence[tuple[str, int]] = ()) -> None:
+        """Writes `status.json`: "running", "finished" or "stopped" after `step` of `total` steps, and the stages.
+
+        `stages` are (name, steps).
+        """
         if not self.active:
             return
-        fields = {"state": state, "step": step, "total": total, "stages": dict(stages or {}), "time": time.time()}
+        fields = {"state": state, "step": step, "total": total, "stages": list(stages), "time": time.time()}
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "status.json.new").write_text(json.dumps(fields) + "\n", encoding="utf-8")

@@ -6,25 +6,18 @@ import base64
 import html
 import io
 import json
-import math
 import os
 import pathlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 
 from .chart import curve
 from .errors import UserError
 from .log import read_scalars
+from .results import results_html
 
-_PNG_LIMIT = 400_000  # bytes; a larger picture is embedded as JPEG
-_EARLIER = 8  # earlier pictures of a name that the page keeps, evenly spread over the run
-_DIRECTIONS = (  # the first that matches a column's name, and what is better there
-    (re.compile(r"error|loss|rmse"), "lower"),
-    (re.compile(r"acc|iou|psnr|ssim|delta|δ|pck|dice|within|\bf1|\ba[123]\b|\bm?ap\b"), "higher"),
-    (re.compile(r"rel|log10|silog|mse|mae|epe|mean|median"), "lower"),
-)
-
+_PNG_LIMIT = 200_000  # bytes; a larger picture is embedded as JPEG
+_EARLIER = 5  # earlier pictures of a name that the page keeps, evenly spread over the run
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fbfbfa;--card:#fff;--ink:#1d2125;--soft:#667079;--rule:#e3e5e8;--line:#2563c9;
 --raw:#2563c944;--mark:#b4530a;--best:#e9f1fd;--good:#1b7f4b}
@@ -115,45 +108,6 @@ def _config(config: Mapping) -> str:
     return f'<h2>Settings</h2><dl class="config">{"".join(rows)}</dl>' if config else ""
 
 
-def _direction(column: str, better: Mapping[str, str]) -> str | None:
-    """Which way a column is better: as told, else by the names that the field uses, else unknown."""
-    if column in better:
-        return better[column]
-    name = column.lower().replace("_", " ")
-    return next((way for words, way in _DIRECTIONS if words.search(name)), None)
-
-
-def _is_number(cell) -> bool:
-    return isinstance(cell, int | float) and not isinstance(cell, bool) and math.isfinite(cell)
-
-
-def _results(result: Mapping) -> str:
-    if not result:
-        return ""
-    columns, rows, better = result.get("columns", []), result.get("rows", []), result.get("better") or {}
-    best: dict[int, float] = {}
-    arrows = []
-    for index, column in enumerate(columns):
-        way = _direction(str(column), better) if index else None
-        numbers = [row[index] for row in rows if index < len(row) and _is_number(row[index])]
-        if way and len(numbers) > 1:
-            best[index] = max(numbers) if way == "higher" else min(numbers)
-        arrows.append({"higher": " ↑", "lower": " ↓"}.get(way or "", ""))
-
-    def cell(index, value):
-        text = "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-        text = html.escape(text)
-        if not index:
-            return f'<th scope="row">{text}</th>'
-        return f"<td><b>{text}</b></td>" if _is_number(value) and value == best.get(index) else f"<td>{text}</td>"
-
-    head = "".join(f"<th>{html.escape(str(c))}{a}</th>" for c, a in zip(columns, arrows, strict=True))
-    body = "".join(f"<tr>{''.join(cell(i, v) for i, v in enumerate(row))}</tr>" for row in rows)
-    notes = "".join(f'<p class="note">{html.escape(str(note))}</p>' for note in result.get("notes", []))
-    table = f'<div class="wide results"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"<h2>Results</h2>{table}{notes}"
-
-
 def _curves(scalars: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[str, int]]) -> str:
     if not scalars:
         return ""
@@ -175,7 +129,7 @@ def _embed(path: pathlib.Path, label: str) -> str:
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
+        Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=85, subsampling=0)
         data, kind = buffer.getvalue(), "jpeg"
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return f'<div class="strip"><img src="{source}" alt="{html.escape(label)}" loading="lazy"></div>'
@@ -215,28 +169,29 @@ def _status(status: Mapping) -> str:
 def write_page(folder: str | os.PathLike, *, title: str | None = None) -> pathlib.Path:
     """Writes `index.html` of a run from what its folder holds, replacing the old page in one go; returns its path.
 
-    Reads `config.json` (nested settings), `status.json` and `metrics.csv` (see `Log`), `pictures/` and `result.json`:
-    {"columns": ["", "abs_rel", ...], "rows": [["ours", 0.1, ...], ...], "better": {"abs_rel": "lower", ...},
-    "notes": [...]}; what is absent is left out. Without `better` the direction of a column follows from its name
-    where the field agrees on it; the best of such a column is bold. The page asks the network for nothing. Raises
-    UserError if the folder is absent, cannot be written, or a JSON file is broken.
+    Reads `config.json` ({"experiment": ..., "config": ..., "fields": nested settings} or plain settings),
+    `status.json`, `metrics.csv` and `pictures/` (see `Log`), and `result.json` (see `results_html`); what is absent
+    is left out. The page asks the network for nothing. Raises UserError if the folder is absent or cannot be written,
+    or if a JSON file is broken.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no run in {folder}: give the folder that holds its metrics.csv")
     config, status, result = (_json(folder / f"{name}.json") for name in ("config", "status", "result"))
     begin, stages = 0, []
-    for name, steps in (status.get("stages") or {}).items():
+    for name, steps in status.get("stages") or ():
         stages.append((name, begin))
         begin += steps
-    name = html.escape(title or str(config.get("name") or folder.resolve().name))
+    called = " ".join(str(config[key]) for key in ("experiment", "config") if config.get(key))
+    name = html.escape(title or called or folder.resolve().name)
+    settings = {**{key: value for key, value in config.items() if key != "fields"}, **config.get("fields", {})}
     body = [
         f"<h1>{name}</h1>",
         _status(status),
-        _results(result),
+        results_html(result),
         _pictures(folder / "pictures"),
         _curves(read_scalars(folder), stages),
-        _config(config),
+        _config(settings),
     ]
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -82,6 +82,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
         progress.write(f"going on from the checkpoint of step {done}")
     evaluate = Evaluator(recipe.predict, recipe.metrics, mesh)
     batches = train_batches(data, seed=options.seed, start=batches_read)
+    stages = stage_names(recipe)
     waiting: tuple[int, str, dict[str, jax.Array]] | None = None
 
     def settle() -> None:
@@ -103,7 +104,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
         try:
             while done < recipe.steps:
                 index = recipe.stage_at(done)
-                stage_name = "+".join(recipe.stages[index].objectives)
+                stage_name, _ = stages[index]
                 try:
                     batch = share_batch(next(batches), mesh)
                 except UserError:
@@ -117,18 +118,27 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                     state = enter[next_index](state)
                 if stop.requested or next_index != index or done == recipe.steps or _due(done, options.save_every):
                     save()
+                    progress.skip()
                 if stop.requested:
+                    log.status("stopped", done, recipe.steps, stages=stages)
                     raise Stopped(f"{stop.requested}: saved step {done} of {recipe.steps}; the same command goes on")
                 if _due(done, options.eval_every) and done < recipe.steps:
                     scores = evaluate(state, eval_batches(data, "test"))
                     log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
                     draw(recipe, data, state, log, evaluate, done)
+                    log.status("running", done, recipe.steps, stages=stages)
                     write_page(folder)
+                    progress.skip()
         finally:
             progress.close()
             log.close()
             checkpoints.close()
     return state
+
+
+def stage_names(recipe: Recipe) -> list[tuple[str, int]]:
+    """(name, steps) of every stage; a stage is called after its objectives."""
+    return [("+".join(stage.objectives), stage.steps) for stage in recipe.stages]
 
 
 def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], State]:
@@ -173,7 +183,8 @@ class Evaluator:
         return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
 
     def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
-        return self._score(core.eval_params(state), state.carry, share_batch(batch, self._mesh))
+        params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
+        return self._score(params, carry, share_batch(batch, self._mesh))
 
 
 def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:

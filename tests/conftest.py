@@ -8,7 +8,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jaxtyping  # noqa: E402
 
-jaxtyping.install_import_hook("pixlab", "beartype.beartype")
+jaxtyping.install_import_hook("pixlab", "strict.checked")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -58,13 +58,21 @@ def run(tmp_path):
         for name in ("depth", "normals"):
             shots[name, step] = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
             log.picture(step, name, shots[name, step])
-    log.status("running", 200, 400, stages={"coarse": 100, "fine": 300})
+    log.status("running", 200, 400, stages=[("coarse", 100), ("fine", 300)])
     log.close()
-    config = {"name": "Rooms & <depth>", "data": {"size": [48, 64]}, "optimiser": {"rate": 0.01, "decay": None}}
+    config = {
+        "experiment": "Rooms &",
+        "config": "<depth>",
+        "fields": {"data": {"size": [48, 64]}, "optimiser": {"rate": 0.01, "decay": None}},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     result = {
-        "columns": ["", "abs_rel", "delta1", "mean_iou", "oddity", "told"],
-        "rows": [["ours", 0.125, 0.75, 0.5, 1.0, 3.0], ["mean depth", 0.5, 0.875, 0.25, 2.0, 4.0], ["paper", 0.215]],
+        "columns": ["", "abs_rel", "delta1", "mean_iou", "oddity", "told", "pose/pck", "relative/oddity"],
+        "rows": [
+            ["ours", 0.125, 0.75, 0.5, 1.0, 3.0, 0.1, 1.0],
+            ["mean depth", 0.5, 0.875, 0.25, 2.0, 4.0, 0.2, 2.0],
+            ["paper", 0.215],
+        ],
         "better": {"told": "higher"},
         "notes": ["a <note>"],
     }
@@ -103,13 +111,30 @@ def test_page_asks_the_network_for_nothing(run):
 
 def test_best_of_each_column_is_bold_where_a_direction_is_known(run):
     page = Reader(write_page(run[0]).read_text(encoding="utf-8"))
-    assert page.bold == [
-        "0.125",
-        "0.5",
-        "0.875",
-        "4",
-    ]  # row by row: abs_rel, mean_iou of ours; delta1, told of the next
+    assert page.bold == ["0.125", "0.5", "0.875", "4", "0.2"]  # of ours, of the mean depth, and of the second table
     assert "abs_rel ↓" in page.text and "mean_iou ↑" in page.text and "oddity\n" in page.text
+
+
+def test_results_are_one_table_for_each_task(run):
+    page = Reader(write_page(run[0]).read_text(encoding="utf-8"))
+    assert sum(tag == "table" for tag, _ in page.found) == 3
+    assert "\npose\npck ↑\nours\n0.1\nmean depth\n0.2\n" in page.text
+    assert page.text.count("\npaper\n") == 1  # it has no value in the other two
+
+
+def test_curves_are_grouped_by_the_start_of_their_names(run):
+    page = Reader(write_page(run[0]).read_text(encoding="utf-8"))
+    order = [page.text.index(f"\n{group}\n") for group in ("train/coarse", "train/fine", "test")]
+    assert order == sorted(order)
+
+
+def test_stages_stand_where_they_begin_in_the_run(run):
+    folder, _ = run
+    Log(folder).status("running", 200, 200, stages=[("a", 50), ("b", 100), ("c", 50)])
+    text = write_page(folder).read_text(encoding="utf-8")
+    first, second = (float(x) for x in re.findall(r'<line class="stage" x1="([\d.]+)"', text)[:2])
+    assert first == pytest.approx(52 + (50 - 1) / 199 * 356, abs=0.1)
+    assert second == pytest.approx(52 + (150 - 1) / 199 * 356, abs=0.1)
 
 
 def test_page_of_a_run_that_left_little(tmp_path):
@@ -143,7 +168,7 @@ def test_large_pictures_become_jpeg_and_early_ones_are_thinned(tmp_path):
     page = Reader(write_page(tmp_path).read_text(encoding="utf-8"))
     images = [(attrs["alt"], attrs["src"]) for tag, attrs in page.found if tag == "img"]
     steps = [int(alt.rpartition(" ")[2]) for alt, _ in images]
-    assert steps == sorted(steps, reverse=True) and len(steps) == 9 and {30, 29, 1} <= set(steps)
+    assert steps == sorted(steps, reverse=True) and len(steps) == 6 and {30, 29, 1} <= set(steps)
     kind, data = images[0][1].split(",", 1)
     assert kind == "data:image/jpeg;base64"
     shown = np.array(Image.open(io.BytesIO(base64.b64decode(data)))).astype(float)
@@ -161,9 +186,9 @@ DOT = re.compile(r'<circle class="dot" cx="([\d.]+)" cy="([\d.]+)"')
 
 
 def test_curve_is_in_proportion():
-    lines, dots = points(chart.curve({0: 1.0, 5: 2.0, 20: 4.0}, label="loss", first=0, last=20))
+    lines, dots = points(chart.curve({100: 1.0, 105: 2.0, 120: 4.0}, label="loss", first=100, last=120))
     (x0, y0), (x1, y1), (x2, y2) = dots
-    assert lines["line"] == dots
+    assert lines["line"] == dots and (x0, x2) == (52, 408)  # the whole width
     assert (x1 - x0) / (x2 - x0) == pytest.approx(0.25, abs=1e-3)
     assert (y0 - y1) / (y0 - y2) == pytest.approx(1 / 3, abs=2e-3)  # upwards is a smaller y
     assert y0 > y2

@@ -148,7 +148,7 @@ def test_strip_writes_titles_bars_and_legend():
 def test_depth_strip_puts_truth_and_prediction_on_one_scale():
     image, depth, valid = room()
     valid[2:4, 3:6] = 0
-    prediction = depth * 1.2
+    prediction = depth * np.where(depth > 3, 1.2, 0.7).astype(np.float32)
     out = pictures.depth_strip(image, depth, valid, prediction, low=1.0, high=5.0, error_high=2.0)
     mask = valid[..., 0]
     error = np.abs(prediction - depth)[..., 0]
@@ -173,9 +173,13 @@ def test_depth_strip_compares_at_the_truths_size():
     image, depth, valid = room()
     small = depth[::2, ::2]
     exact = small.repeat(2, 0).repeat(2, 1)
-    out = pictures.depth_strip(image, exact, valid, small, low=1.0, high=5.0)
+    large = np.random.default_rng(0).random((36, 48, 1)).astype(np.float32)
+    large[1::3, 1::3] = depth  # the centre of each 3 x 3
     black = colours.colour(np.zeros((12, 16)), low=0.0, high=1.0, name="magma")
-    assert find(out, black.repeat(15, 0).repeat(15, 1)) is not None
+    for truth, prediction in ((exact, small), (depth, large)):
+        out = pictures.depth_strip(image, truth, valid, prediction, low=1.0, high=5.0)
+        y, _ = find(out, colours.colour(truth[..., 0], low=1.0, high=5.0).repeat(15, 0).repeat(15, 1))
+        np.testing.assert_array_equal(out[y : y + 180, -247:-7], black.repeat(15, 0).repeat(15, 1))
 
 
 def test_depth_strip_without_any_measurement():
@@ -212,6 +216,7 @@ def test_label_strip_marks_wrong_pixels_and_names_the_classes_present():
     for want in (error, colours.labels_to_rgb(truth[..., 0], palette, ignore=0)):
         assert find(out, want.repeat(15, 0).repeat(15, 1)) is not None
     assert ((out == palette[2]).all(-1)).sum() > ((out == palette[3]).all(-1)).sum() == 0  # no bed, no legend of it
+    assert not (out == palette[0]).all(-1).any()  # nor of what is ignored
 
 
 def test_grid_keeps_its_strips():

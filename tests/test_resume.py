@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-STEPS = ["--first", "400", "--second", "400"]
+STEPS = ["--first", "150", "--second", "150"]
 KILLS = 20
 
 
@@ -81,7 +81,7 @@ def test_killed_at_random_moments(tmp_path, cache, unbroken):
     assert "going on from the checkpoint" in text or "this run" in text
     assert same(bits(folder), bits(unbroken))
     assert (folder / "metrics.csv").read_bytes() == (unbroken / "metrics.csv").read_bytes()
-    assert max(saved) < 800 or saved[0] < 400  # it was really interrupted on the way
+    assert saved[0] < 300  # it was really interrupted on the way
 
 
 def _rows(folder) -> int:
@@ -105,7 +105,7 @@ toy.main()
 
 
 @pytest.mark.parametrize("when", ["before", "started", "after"])
-@pytest.mark.parametrize("at", [400, 800])
+@pytest.mark.parametrize("at", [150, 300])
 def test_killed_at_the_end_of_a_stage(tmp_path, cache, unbroken, monkeypatch, when, at):
     monkeypatch.setenv("AT", str(at))
     monkeypatch.setenv("WHEN", when)

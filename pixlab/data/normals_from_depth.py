@@ -11,7 +11,7 @@ PAIRS = tuple((i, j) for i in range(4) for j in range(i, 4))  # the upper triang
 
 def normals_from_depth(
     depth: Float[np.ndarray, "h w 1"],
-    intrinsics: Float[np.ndarray, "4"],
+    intrinsics: Float[np.ndarray, "k=4"],
     *,
     threshold: float = 0.05,
     confidence: float = 0.0,
@@ -28,7 +28,7 @@ def normals_from_depth(
 
 
 def local_planes(
-    depth: Float[np.ndarray, "h w 1"], intrinsics: Float[np.ndarray, "4"], *, threshold: float = 0.05
+    depth: Float[np.ndarray, "h w 1"], intrinsics: Float[np.ndarray, "k=4"], *, threshold: float = 0.05
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plane normals [H, W, 3] and confidences [H, W], float64, 0 where there is no plane.
 

@@ -1,6 +1,7 @@
 """From a source of frames to batches: shuffled, augmented, read by threads, seekable to any step.
 
-A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one. Batch k of a training
+A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one; with `record_name(i)` it can
+say in error messages what a record is. Batch k of a training
 pipeline is a function of (source, seed, k) alone: it does not depend on the number of threads, on the number of
 processes, or on where reading began.
 """
@@ -89,10 +90,9 @@ class Readable:
         except UserError:
             raise
         except Exception as error:  # whatever the reader of a damaged file raises
+            named = getattr(self._source, "record_name", lambda i: f"record {i} of the {type(self._source).__name__}")
             reason = (str(error).splitlines() or [repr(error)])[0][:150]
-            raise UserError(
-                f"record {index} of {self._source} cannot be read ({reason}); prepare the data again"
-            ) from error
+            raise UserError(f"{named(index)} cannot be read ({reason}); prepare the data again") from error
 
 
 def _read_options(workers: int) -> grain.ReadOptions:

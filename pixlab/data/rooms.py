@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from pixlab.data.rooms_furniture import NAMES, Draw
-from pixlab.data.rooms_render import Camera, Scene, blocked, cast, project, rays, render
+from pixlab.data.rooms_cast import Camera, Scene, blocked, cast, project, rays
+from pixlab.data.rooms_draw import Draw
+from pixlab.data.rooms_labels import NAMES
+from pixlab.data.rooms_render import render
 from pixlab.data.rooms_scene import sample_scene, tilt
 from pixlab.errors import UserError
 
@@ -96,8 +98,8 @@ def sample_camera(draw: Draw, scene: Scene, *, height: int, width: int) -> Camer
 
 def stepped(draw: Draw, camera: Camera) -> Camera:
     """The camera a moment later: up to 0.22 metres away (so still free: CLEARANCE is more), turned by a few degrees."""
-    rx, dx, fx, x = camera.pose[0].tolist()
-    ry, dy, fy, y = camera.pose[1].tolist()
+    rx, _, fx, x = camera.pose[0].tolist()
+    ry, _, fy, y = camera.pose[1].tolist()
     _, _, fz, z = camera.pose[2].tolist()
     side, up, on = draw.uniform(-0.15, 0.15), draw.uniform(-0.06, 0.06), draw.uniform(-0.15, 0.15)
     c, s = tilt(draw, 0.035)

@@ -6,87 +6,10 @@ The boxes of a piece touch but never overlap.
 
 from __future__ import annotations
 
-import numpy as np
-
-from pixlab.data.rooms_render import Box
-from pixlab.data.rooms_texture import DOTS, PICTURE, PLAIN, SKY, STRIPES, Colour, Material
-
-NAMES = (
-    "unlabelled floor wall ceiling window door picture table chair sofa bed shelf cabinet lamp rug books object".split()
-)
-(
-    UNLABELLED, FLOOR, WALL, CEILING, WINDOW, DOOR, PICTURES, TABLE, CHAIR, SOFA, BED, SHELF, CABINET, LAMP, RUG, BOOKS,
-    OBJECT,
-) = range(len(NAMES))  # fmt: skip
-
-
-class Draw:
-    """Random choices made of uniform doubles only, whose stream numpy keeps the same on every machine and version."""
-
-    def __init__(self, *seed: int):
-        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random
-
-    def uniform(self, low: float, high: float) -> float:
-        """A number in [low, high)."""
-        return low + (high - low) * self.random()
-
-    def below(self, n: int) -> int:
-        """An integer in 0 ... n - 1."""
-        return int(self.random() * n)
-
-    def pick(self, options):
-        """One of the options."""
-        return options[self.below(len(options))]
-
-    def chance(self, p: float) -> bool:
-        """True with probability p."""
-        return self.random() < p
-
-    def seed(self) -> int:
-        """A seed for a texture."""
-        return self.below(1 << 32)
-
-    def colour(self, *, bright: tuple[float, float], strong: tuple[float, float]) -> Colour:
-        """A colour of any hue, as linear reflectance; `bright` and `strong` bound value and saturation as displayed."""
-        value, saturation, hue = self.uniform(*bright), self.uniform(*strong), 6 * self.random()
-        red = min(max(abs(hue - 3) - 1, 0.0), 1.0)
-        green = min(max(2 - abs(hue - 2), 0.0), 1.0)
-        blue = min(max(2 - abs(hue - 4), 0.0), 1.0)
-        shown = [value * (1 - saturation * (1 - c)) for c in (red, green, blue)]
-        return shown[0] * shown[0], shown[1] * shown[1], shown[2] * shown[2]
-
-
-def shaded(colour: Colour, factor: float) -> Colour:
-    """The colour, darker or lighter."""
-    return min(colour[0] * factor, 1.0), min(colour[1] * factor, 1.0), min(colour[2] * factor, 1.0)
-
-
-WOODS: tuple[Colour, ...] = (
-    (0.44, 0.26, 0.12), (0.27, 0.14, 0.06), (0.56, 0.38, 0.20), (0.15, 0.08, 0.045), (0.62, 0.49, 0.32), (0.38, 0.17, 0.09)
-)  # fmt: skip
-
-
-def wood(draw: Draw) -> Material:
-    """Grained wood, or the same board painted white, black or in a colour."""
-    if draw.chance(0.3):
-        colour = draw.pick([(0.8, 0.8, 0.78), (0.05, 0.05, 0.05), draw.colour(bright=(0.4, 0.9), strong=(0.2, 0.6))])
-        return Material(PLAIN, colour, colour, grain=(0.2, 0.2), mottle=0.06, seed=draw.seed())
-    colour = shaded(draw.pick(WOODS), draw.uniform(0.8, 1.2))
-    return Material(PLAIN, colour, colour, grain=draw.pick([(0.5, 0.03), (0.03, 0.5)]), mottle=0.45, seed=draw.seed())
-
-
-def fabric(draw: Draw) -> Material:
-    """Cloth of any colour; sometimes striped or dotted."""
-    colour = draw.colour(bright=(0.25, 0.9), strong=(0.05, 0.7))
-    second = draw.colour(bright=(0.3, 0.95), strong=(0.05, 0.7))
-    kind = draw.pick([PLAIN, PLAIN, PLAIN, STRIPES, DOTS])
-    cell = draw.uniform(0.06, 0.2)
-    return Material(kind, colour, second, (cell, cell), (0.05, 0.05), mottle=0.25, seed=draw.seed())
-
-
-def paint(colour: Colour, *, glow: float = 0.0, mottle: float = 0.08, seed: int = 0) -> Material:
-    """One colour, hardly mottled."""
-    return Material(PLAIN, colour, colour, grain=(0.06, 0.06), mottle=mottle, glow=glow, seed=seed)
+from pixlab.data.rooms_cast import Box
+from pixlab.data.rooms_draw import Draw, fabric, paint, shaded, wood
+from pixlab.data.rooms_labels import BED, BOOKS, CABINET, CHAIR, LAMP, OBJECT, SHELF, SOFA, TABLE
+from pixlab.data.rooms_texture import STRIPES, Material
 
 
 def _legs(w, d, z, thick, label, material, inset=0.02):
@@ -96,6 +19,10 @@ def _legs(w, d, z, thick, label, material, inset=0.02):
         for i in (-x, x - thick)
         for j in (-y, y - thick)
     ]
+
+
+def _post(x, y, half_width, half_depth, bottom, top, label, material):
+    return Box((x - half_width, y - half_depth, bottom), (x + half_width, y + half_depth, top), label, material)
 
 
 def clutter(draw: Draw, x0: float, x1: float, y0: float, y1: float, z: float, *, density: float = 0.6) -> list[Box]:
@@ -120,18 +47,18 @@ def clutter(draw: Draw, x0: float, x1: float, y0: float, y1: float, z: float, *,
                 boxes.append(Box((x, y, z), (x + w, y + depth, z + draw.uniform(0.06, 0.25)), OBJECT, paint(colour)))
             elif kind == "vase":
                 colour, high = draw.colour(bright=(0.3, 0.95), strong=(0.1, 0.8)), z + draw.uniform(0.1, 0.2)
-                boxes.append(Box((mid - 0.05, back - 0.05, z), (mid + 0.05, back + 0.05, high), OBJECT, paint(colour)))
+                boxes.append(_post(mid, back, 0.05, 0.05, z, high, OBJECT, paint(colour)))
                 green = paint((0.06, 0.2, 0.04), mottle=0.9, seed=draw.seed())
-                boxes.append(Box((mid - 0.08, back - 0.05, high), (mid + 0.08, back + 0.05, high + 0.15), OBJECT, green))
+                boxes.append(_post(mid, back, 0.08, 0.05, high, high + 0.15, OBJECT, green))
             elif kind == "screen" and x + 0.5 < x1:
                 w, mid = 0.45, x + 0.225
-                boxes.append(Box((mid - 0.08, back - 0.05, z), (mid + 0.08, back + 0.05, z + 0.07), OBJECT, paint((0.05,) * 3)))
-                boxes.append(Box((x, back - 0.02, z + 0.07), (x + w, back + 0.02, z + 0.34), OBJECT, paint((0.03,) * 3)))
+                boxes.append(_post(mid, back, 0.08, 0.05, z, z + 0.07, OBJECT, paint((0.05, 0.05, 0.05))))
+                boxes.append(_post(mid, back, 0.225, 0.02, z + 0.07, z + 0.34, OBJECT, paint((0.03, 0.03, 0.03))))
             else:
                 top = z + draw.uniform(0.15, 0.3)
-                boxes.append(Box((mid - 0.02, back - 0.02, z), (mid + 0.02, back + 0.02, top), LAMP, paint((0.4, 0.35, 0.2))))
+                boxes.append(_post(mid, back, 0.02, 0.02, z, top, LAMP, paint((0.4, 0.35, 0.2))))
                 shade = paint(draw.pick([(0.8, 0.7, 0.5), (0.8, 0.78, 0.7), (0.7, 0.35, 0.2)]), glow=0.7)
-                boxes.append(Box((mid - 0.09, back - 0.09, top), (mid + 0.09, back + 0.09, top + 0.16), LAMP, shade))
+                boxes.append(_post(mid, back, 0.09, 0.09, top, top + 0.16, LAMP, shade))
                 w = max(w, 0.2)
             x += w
         x += draw.uniform(0.05, 0.3)
@@ -142,8 +69,8 @@ def clutter(draw: Draw, x0: float, x1: float, y0: float, y1: float, z: float, *,
 def table(draw: Draw) -> list[Box]:
     """A dining table, a desk with drawers or a low table, with small things on top."""
     low = draw.chance(0.3)
-    w, d = (draw.uniform(0.8, 1.2), draw.uniform(0.5, 0.7)) if low else (draw.uniform(1.1, 1.8), draw.uniform(0.65, 0.95))
-    h, m = draw.uniform(0.38, 0.48) if low else draw.uniform(0.7, 0.78), wood(draw)
+    widths, depths, heights = ((0.8, 1.2), (0.5, 0.7), (0.38, 0.48)) if low else ((1.1, 1.8), (0.65, 0.95), (0.7, 0.78))
+    w, d, h, m = draw.uniform(*widths), draw.uniform(*depths), draw.uniform(*heights), wood(draw)
     thick = draw.uniform(0.03, 0.05)
     boxes = [Box((-w / 2, -d / 2, h - thick), (w / 2, d / 2, h), TABLE, m)]
     boxes += _legs(w, d, h - thick, draw.uniform(0.04, 0.08), TABLE, m)
@@ -243,8 +170,8 @@ def shelf(draw: Draw) -> list[Box]:
 def cabinet(draw: Draw) -> list[Box]:
     """A wardrobe, a chest of drawers or a sideboard: body, fronts, handles; small things on a low one."""
     kind = draw.pick(["wardrobe", "drawers", "sideboard", "sideboard"])
-    w = {"wardrobe": draw.uniform(0.9, 1.6), "drawers": draw.uniform(0.5, 0.9), "sideboard": draw.uniform(1.0, 1.7)}[kind]
-    h = {"wardrobe": draw.uniform(1.7, 2.1), "drawers": draw.uniform(0.7, 1.1), "sideboard": draw.uniform(0.5, 0.9)}[kind]
+    w = draw.uniform(*{"wardrobe": (0.9, 1.6), "drawers": (0.5, 0.9), "sideboard": (1.0, 1.7)}[kind])
+    h = draw.uniform(*{"wardrobe": (1.7, 2.1), "drawers": (0.7, 1.1), "sideboard": (0.5, 0.9)}[kind])
     d, m = (0.58 if kind == "wardrobe" else draw.uniform(0.38, 0.48)), wood(draw)
     front = m if draw.chance(0.6) else wood(draw)
     columns, rows = {"wardrobe": (2, 1), "drawers": (1, 3 + draw.below(2)), "sideboard": (2 + draw.below(2), 1)}[kind]
@@ -291,60 +218,3 @@ def crate(draw: Draw) -> list[Box]:
             boxes.append(Box((x - r, y - r, z), (x + r, y + r, z + tall), OBJECT, leaf))
             z += tall
     return boxes
-
-
-def door(draw: Draw) -> list[Box]:
-    """A door with its frame, panels and handle; the wall is at the back."""
-    w, h, m = draw.uniform(0.75, 0.9), draw.uniform(1.95, 2.1), wood(draw)
-    frame = m if draw.chance(0.4) else wood(draw)
-    half, y = w / 2, -0.03
-    boxes = [
-        Box((-half, y, 0.0), (half, y + 0.025, h), DOOR, m),
-        Box((-half - 0.08, y, 0.0), (-half, y + 0.05, h + 0.08), DOOR, frame),
-        Box((half, y, 0.0), (half + 0.08, y + 0.05, h + 0.08), DOOR, frame),
-        Box((-half, y, h), (half, y + 0.05, h + 0.08), DOOR, frame),
-    ]
-    rows = 1 + draw.below(3)
-    dark = m._replace(colour=shaded(m.colour, 0.75))
-    for i in range(2):
-        for j in range(rows):
-            x, z, tall = -half + 0.1 + i * (half - 0.06), 0.15 + j * (h - 0.2) / rows, (h - 0.2) / rows - 0.12
-            boxes.append(Box((x, y + 0.025, z), (x + half - 0.14, y + 0.035, z + tall), DOOR, dark))
-    return [*boxes, Box((half - 0.08, y + 0.025, 1.0), (half - 0.04, y + 0.06, 1.12), DOOR, paint((0.5, 0.5, 0.45)))]
-
-
-def window(draw: Draw) -> list[Box]:
-    """A window at the height of its middle (z = 0): the view, a frame with bars, a sill; the wall is at the back."""
-    w, h = draw.uniform(0.8, 1.7), draw.uniform(0.9, 1.3)
-    sky = Material(
-        SKY, (0.35, 0.55, 0.9), (0.06, 0.16, 0.04), (w, h), (0.25, 0.12), seed=draw.seed(), glow=draw.uniform(0.5, 1.0)
-    )
-    frame, t, y = paint(draw.pick([(0.8, 0.8, 0.78), (0.8, 0.8, 0.78), (0.25, 0.13, 0.06)])), 0.06, -0.035
-    front = 0.02
-    boxes = [
-        Box((-w / 2, y, -h / 2), (w / 2, y + 0.01, h / 2), WINDOW, sky),
-        Box((-w / 2 - t, y, -h / 2), (-w / 2, front, h / 2), WINDOW, frame),
-        Box((w / 2, y, -h / 2), (w / 2 + t, front, h / 2), WINDOW, frame),
-        Box((-w / 2 - t, y, h / 2), (w / 2 + t, front, h / 2 + t), WINDOW, frame),
-        Box((-w / 2 - t, y, -h / 2 - t), (w / 2 + t, 0.07, -h / 2), WINDOW, frame),
-    ]
-    bars = draw.below(3)
-    for i in range(bars):
-        x = w * ((i + 1) / (bars + 1) - 0.5)
-        boxes.append(Box((x - 0.02, y + 0.01, -h / 2), (x + 0.02, 0.0, h / 2), WINDOW, frame))
-    return boxes
-
-
-def picture(draw: Draw) -> list[Box]:
-    """A framed picture, its middle at z = 0; the wall is at the back."""
-    w, h = draw.uniform(0.35, 1.1), draw.uniform(0.3, 0.8)
-    strong = {"bright": (0.3, 0.95), "strong": (0.1, 0.75)}
-    art = Material(PICTURE, draw.colour(**strong), draw.colour(**strong), (w, h), mottle=0.0, seed=draw.seed())
-    frame, t, y = wood(draw), draw.uniform(0.02, 0.06), -0.015
-    return [
-        Box((-w / 2, y, -h / 2), (w / 2, y + 0.02, h / 2), PICTURES, art),
-        Box((-w / 2 - t, y, -h / 2), (-w / 2, -y, h / 2), PICTURES, frame),
-        Box((w / 2, y, -h / 2), (w / 2 + t, -y, h / 2), PICTURES, frame),
-        Box((-w / 2 - t, y, h / 2), (w / 2 + t, -y, h / 2 + t), PICTURES, frame),
-        Box((-w / 2 - t, y, -h / 2 - t), (w / 2 + t, -y, -h / 2), PICTURES, frame),
-    ]

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from pixlab.data.rooms import disparity_and_flow, frame
-from pixlab.data.rooms_render import Camera
+from pixlab.data.rooms_cast import Camera
 
 DEPTH_UNIT = 0.00025  # metres per step of the stored 16-bit depth, so never off by more than 0.125 mm; up to 16 m
 PICTURES = ("image", "right", "second")
@@ -29,7 +30,7 @@ def png(image: np.ndarray) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
@@ -86,15 +87,18 @@ def example(record: dict, *, stereo: bool = True) -> dict[str, np.ndarray]:
 
 
 def serve() -> None:
-    """Answer (seed, height, width) requests on standard input with pickled records, until the input ends."""
+    """Answer (seed, height, width) requests on standard input with pickled records, until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
-    while True:
-        try:
+    try:
+        while True:
             seed, height, width = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(record(seed, height=height, width=width), answers)
-        answers.flush()
+            pickle.dump(record(seed, height=height, width=width), answers)
+            answers.flush()
+    except EOFError:
+        return
+    except BrokenPipeError:  # the parent was killed: nobody is left to tell
+        os._exit(1)
 
 
 def records(
@@ -103,7 +107,8 @@ def records(
     """`record` of each seed, in order, made by `workers` processes (None: one per core; 1: in this process).
 
     The processes are fresh interpreters that import only this module: unlike multiprocessing's, they need no main
-    guard in scripts, work from notebooks, and do not fork a process in which JAX runs threads.
+    guard in scripts, work from notebooks, and do not fork a process in which JAX runs threads. Raises RuntimeError
+    where one of them dies.
     """
     seeds = list(seeds)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -126,6 +131,8 @@ def records(
             pickle.dump((seed, height, width), process.stdin)
             process.stdin.flush()
             return pickle.load(process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise RuntimeError(f"the process that made room {seed} died; workers=1 shows why") from error
         finally:
             idle.put(process)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pixlab.data import rooms_fixtures as fixtures
 from pixlab.data import rooms_furniture as furniture
-from pixlab.data.rooms_furniture import Draw, paint, shaded
-from pixlab.data.rooms_render import Box, Scene, Thing
+from pixlab.data.rooms_cast import Box, Scene, Thing
+from pixlab.data.rooms_draw import WOODS, Draw, fabric, paint, shaded
+from pixlab.data.rooms_labels import CEILING, FLOOR, RUG, WALL
 from pixlab.data.rooms_texture import BRICK, DOTS, PLAIN, PLANKS, STRIPES, TILES, Material
 
 GAP = 0.02  # metres kept between things
@@ -63,9 +65,11 @@ def wall_material(draw: Draw) -> Material:
         return Material(kind, colour, mortar, (0.225, 0.075), (0.05, 0.05), 0.3, vary=0.25, gap=0.006, seed=seed)
     if kind == TILES:
         side = draw.uniform(0.12, 0.3)
-        return Material(kind, base, shaded(base, 0.6), (side, side), (0.3, 0.3), 0.1, vary=draw.uniform(0.03, 0.15), seed=seed)
+        vary = draw.uniform(0.03, 0.15)
+        return Material(kind, base, shaded(base, 0.6), (side, side), (0.3, 0.3), 0.1, vary=vary, seed=seed)
     if kind == PLANKS:
-        return Material(kind, base, shaded(base, 0.4), (draw.uniform(0.09, 0.15), 9.0), (0.03, 0.5), 0.2, vary=0.08, seed=seed)
+        cell = (draw.uniform(0.09, 0.15), 9.0)  # upright boards, longer than any room is high
+        return Material(kind, base, shaded(base, 0.4), cell, (0.03, 0.5), 0.2, vary=0.08, seed=seed)
     cell = draw.uniform(0.1, 0.35)
     return Material(kind, base, other, (cell, cell), (0.35, 0.35), draw.uniform(0.08, 0.2), seed=seed)
 
@@ -74,7 +78,7 @@ def floor_material(draw: Draw) -> Material:
     """Boards, tiles or carpet."""
     kind, seed = draw.pick([PLANKS, PLANKS, TILES, PLAIN]), draw.seed()
     if kind == PLANKS:
-        colour = shaded(draw.pick(furniture.WOODS), draw.uniform(0.8, 1.2))
+        colour = shaded(draw.pick(WOODS), draw.uniform(0.8, 1.2))
         cell, grain = (draw.uniform(0.9, 1.5), draw.uniform(0.08, 0.18)), (0.4, 0.025)
         return Material(kind, colour, shaded(colour, 0.3), cell, grain, 0.4, vary=0.22, gap=0.002, seed=seed)
     if kind == TILES:
@@ -93,39 +97,35 @@ def sample_scene(seed: int) -> Scene:
     accent = wall_material(draw) if draw.chance(0.4) else paper
     walls = [accent if i == draw.below(4) else paper for i in range(4)]
     white = draw.colour(bright=(0.85, 0.97), strong=(0.0, 0.06))
-    faces = [(furniture.WALL, m) for m in walls] + [(furniture.FLOOR, floor_material(draw))]
+    faces = [(WALL, m) for m in walls] + [(FLOOR, floor_material(draw))]
     top = Material(PLAIN, white, white, grain=(0.5, 0.5), mottle=0.08, seed=draw.seed())
-    faces.append((furniture.CEILING, top))
+    faces.append((CEILING, top))
 
     things: list[Thing] = []
+    reserved: list[Thing] = []  # where nothing may stand
 
-    def put(thing: Thing, zone: Thing | None = None) -> bool:
-        zone = zone or thing
-        fits = inside(thing, size) and not any(overlap(zone, other) for other in (*things, *reserved))
+    def put(thing: Thing) -> bool:
+        fits = inside(thing, size) and not any(overlap(thing, other) for other in (*things, *reserved))
         if fits:
             things.append(thing)
         return fits
 
-    reserved: list[Thing] = []
     # a pendant from the ceiling, with the light just below it; or light from somewhere near the ceiling
     x, y = size[0] * draw.uniform(0.35, 0.65), size[1] * draw.uniform(0.35, 0.65)
     light = (x, y, size[2] - 0.08)
     if draw.chance(0.6):
-        drop, half = draw.uniform(0.15, 0.4), draw.uniform(0.1, 0.22)
-        shade = paint(draw.pick([(0.8, 0.75, 0.6), (0.85, 0.85, 0.85), (0.6, 0.2, 0.1)]), glow=0.8)
-        rod = Box((-0.01, -0.01, -drop), (0.01, 0.01, 0.0), furniture.LAMP, paint((0.1, 0.1, 0.1)))
-        bulb = Box((-half, -half, -drop - 0.18), (half, half, -drop), furniture.LAMP, shade)
-        things.append(Thing((rod, bulb), (x, y, size[2])))
-        light = (x, y, size[2] - drop - 0.18 - 0.05)
+        lamp = Thing(tuple(fixtures.pendant(draw)), (x, y, size[2]))
+        things.append(lamp)
+        light = (x, y, size[2] + lamp.bounds[0][2] - 0.05)
 
     for _ in range(1 + draw.below(2)):
-        thing = against_wall(draw, furniture.door(draw), size, draw.below(4), 0.0, 0.0)
-        if put(thing):  # nothing may stand in front of a door
+        thing = against_wall(draw, fixtures.door(draw), size, draw.below(4), 0.0, 0.0)
+        if put(thing):  # keep the way to the door free
             (lx, ly, lz), (hx, _, hz) = thing.bounds
             clear = Box((lx, ly, lz), (hx, 0.6, hz), 0, paint((0.0, 0.0, 0.0)))
             reserved.append(Thing((clear,), thing.place, thing.turn))
     for _ in range(1 + draw.below(3)):
-        put(against_wall(draw, furniture.window(draw), size, draw.below(4), draw.uniform(1.45, 1.6), 0.0))
+        put(against_wall(draw, fixtures.window(draw), size, draw.below(4), draw.uniform(1.45, 1.6), 0.0))
 
     for _ in range(4 + draw.below(5) + int(size[0] * size[1] / 8)):
         boxes = draw.pick(AGAINST_WALLS)(draw)
@@ -146,17 +146,16 @@ def sample_scene(seed: int) -> Scene:
         place = (size[0] * draw.uniform(0.1, 0.9), size[1] * draw.uniform(0.1, 0.9), 0.0)
         put(Thing(tuple(draw.pick([furniture.crate, furniture.crate, furniture.chair])(draw)), place, turn))
     for _ in range(1 + draw.below(5)):
-        put(against_wall(draw, furniture.picture(draw), size, draw.below(4), draw.uniform(1.4, 1.75), 0.0))
+        put(against_wall(draw, fixtures.picture(draw), size, draw.below(4), draw.uniform(1.4, 1.75), 0.0))
     if draw.chance(0.5):  # a rug is a part of the floor: it has no thickness, things stand on it
         half = (draw.uniform(0.6, 1.2), draw.uniform(0.5, 0.9))
-        rug = Box((-half[0], -half[1], 0.0), (half[0], half[1], 0.0), furniture.RUG, furniture.fabric(draw))
-        thing = Thing((rug,), (size[0] * draw.uniform(0.35, 0.65), size[1] * draw.uniform(0.35, 0.65), 0.0), tilt(draw, 0.2))
+        rug = Box((-half[0], -half[1], 0.0), (half[0], half[1], 0.0), RUG, fabric(draw))
+        place = (size[0] * draw.uniform(0.35, 0.65), size[1] * draw.uniform(0.35, 0.65), 0.0)
+        thing = Thing((rug,), place, tilt(draw, 0.2))
         if inside(thing, size):
             things.append(thing)
-    c, s = tilt(draw, 1.0)
-    return Scene(
-        size, tuple(faces), tuple(things), light, draw.uniform(0.5, 1.3), draw.uniform(1.0, 1.12), draw.pick([(c, s), (-c, s), (s, c)]) + (0.0,)
-    )
+    power, warmth, (c, s) = draw.uniform(0.5, 1.3), draw.uniform(1.0, 1.12), tilt(draw, 1.0)
+    return Scene(size, tuple(faces), tuple(things), light, power, warmth, (*draw.pick([(c, s), (-c, s)]), 0.0))
 
 
 def tilt(draw: Draw, most: float) -> tuple[float, float]:
@@ -167,7 +166,7 @@ def tilt(draw: Draw, most: float) -> tuple[float, float]:
 
 def seat_around(draw: Draw, table: Thing, chair: list[Box], put) -> None:
     """Chairs on the long sides of a table, facing it."""
-    (lx, ly, _), (hx, hy, _) = table.boxes[0].low, table.boxes[0].high
+    (lx, _, _), (hx, hy, _) = table.boxes[0].low, table.boxes[0].high
     depth = Thing(tuple(chair)).bounds[1][1]
     c, s = table.turn
     for side in (-1.0, 1.0):

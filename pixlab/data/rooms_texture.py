@@ -6,6 +6,7 @@ that a texture is the same bits on every machine. Patterns are box-filtered to t
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,7 @@ class Textures:
         v: Float[np.ndarray, " n"],
         footprint: Float[np.ndarray, " n"],
     ) -> tuple[Float[np.ndarray, "3 n"], Float[np.ndarray, " n"]]:
-        """Reflectance and glow of points (u, v) metres of materials `index`; `footprint` is a pixel's size in metres."""
+        """Reflectance and glow of points (u, v) metres of materials `index`; `footprint` is a pixel's size."""
         cell_u, cell_v, grain_u, grain_v, mottle, vary, gap, glow = self.scalar[:, index]
         seed, kind = self.seed[index], self.kind[index]
         coarse = value_noise(u / grain_u, v / grain_v, seed) * fade(np.minimum(grain_u, grain_v), footprint)
@@ -110,7 +111,7 @@ class Textures:
         mix = np.zeros_like(u)  # how much of the second colour
 
         def part(*kinds):
-            at = np.flatnonzero(np.isin(kind, kinds))
+            at = np.flatnonzero(functools.reduce(np.logical_or, [kind == k for k in kinds]))
             return at, u[at], v[at], cell_u[at], cell_v[at], footprint[at]
 
         at, pu, pv, cu, cv, f = part(BRICK, PLANKS, TILES)

@@ -1,7 +1,8 @@
 """Published ImageNet weights, by name, into the parameters of our encoders; every shape is checked.
 
 `weights` come from `files.read_weights`; `params` (and `stats`) are the tree of a fresh network, which gives the
-shapes. The files' convolution kernels are [out, in, row, column], ours [row, column, in, out].
+shapes. The networks normalise images as the published ones did, by default; VGG-16 can be refitted to another
+normalisation. The files' convolution kernels are [out, in, row, column], ours [row, column, in, out].
 """
 
 import re
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pixlab.errors import UserError
-from pixlab.nn.normalise import CAFFE_STD, IMAGENET_STD
+from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
 Tree = Any
 Names = dict[tuple[str, ...], str]  # where in our tree -> name in the file
@@ -61,19 +62,30 @@ def _unused(weights: Mapping[str, np.ndarray], names: Iterable[str]) -> set[str]
     return {name for name in left if not name.endswith("num_batches_tracked")}
 
 
-def _rescale(params: Tree, layer: str, std: Sequence[float], published: Sequence[float]) -> Tree:
-    """First-layer kernels for a network that divides by `std` in place of the `published` deviation.
+def _renormalise(params: Tree, layer: str, ours: tuple, published: tuple) -> Tree:
+    """First-layer weights for a network that normalises by `ours` (mean, std) in place of the `published` ones.
 
-    The means of the two ImageNet conventions differ by less than 0.006 of 255 and count as equal.
+    Exact where the window lies inside the image; in the padding zero means the network's own mean colour.
     """
-    factor = jnp.asarray(np.asarray(std) / np.asarray(published), jnp.float32)[None, None, :, None]
-    return params | {layer: params[layer] | {"kernel": params[layer]["kernel"] * factor}}
+    (mean, std), (their_mean, their_std) = np.asarray(ours), np.asarray(published)
+    kernel = params[layer]["kernel"]
+    shift = jnp.asarray((mean - their_mean) / their_std, kernel.dtype)
+    bias = params[layer]["bias"] + jnp.einsum("ijco,c->o", kernel, shift)
+    kernel = kernel * jnp.asarray(std / their_std, kernel.dtype)[None, None, :, None]
+    return params | {layer: {"kernel": kernel, "bias": bias}}
 
 
-def vgg16(weights: Mapping[str, np.ndarray], params: Tree, *, std: Sequence[float] = IMAGENET_STD) -> tuple[Tree, Tree]:
+def vgg16(
+    weights: Mapping[str, np.ndarray],
+    params: Tree,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> tuple[Tree, Tree]:
     """(parameters, {}) of `models.vgg.VGG16` from torchvision's or timm's vgg16 (without batch normalisation).
 
-    `std`: what the module divides images by (VGG16.std). Raises UserError with the names that do not fit.
+    `mean`, `std`: the module's own input normalisation, VGG16.mean and VGG16.std. Raises UserError with the
+    names that do not fit.
     """
     names, index = {}, 0
     for block, count in enumerate(_VGG_CONVS, 1):
@@ -82,7 +94,7 @@ def vgg16(weights: Mapping[str, np.ndarray], params: Tree, *, std: Sequence[floa
             index += 2
         index += 1  # the pool
     filled = _fill("VGG-16", weights, params, names, _unused(weights, names.values()))
-    return _rescale(filled, "conv1_1", std, IMAGENET_STD), {}
+    return _renormalise(filled, "conv1_1", (mean, std), (IMAGENET_MEAN, IMAGENET_STD)), {}
 
 
 def eigen_fergus(weights: Mapping[str, np.ndarray], params: Tree) -> Tree:
@@ -94,14 +106,20 @@ def eigen_fergus(weights: Mapping[str, np.ndarray], params: Tree) -> Tree:
         raise UserError(
             'no published AlexNet fits the 96-filter trunk without groups; take trunk="vgg16" or train it from scratch'
         )
-    return params | {"trunk": vgg16(weights, params["trunk"], std=CAFFE_STD)[0]}
+    return params | {"trunk": vgg16(weights, params["trunk"], mean=CAFFE_MEAN, std=CAFFE_STD)[0]}
 
 
-def hed(weights: Mapping[str, np.ndarray], params: Tree, *, std: Sequence[float] = IMAGENET_STD) -> tuple[Tree, Tree]:
+def hed(
+    weights: Mapping[str, np.ndarray],
+    params: Tree,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> tuple[Tree, Tree]:
     """(parameters, {}) of `models.vgg.VGG16` from the trunk of a Keras HED file, `block1/layers/conv2d/vars/0`...
 
-    Its input is BGR of 0..255 minus the mean: the first kernels' input channels are flipped to RGB and rescaled to
-    `std`. Its side and fusion layers are left out.
+    Its input is BGR of 0..255 minus the mean: the first kernels' input channels are flipped to RGB and rescaled
+    for the module's own normalisation `mean`, `std`. Its side and fusion layers are left out.
     """
     names = {}
     for block, count in enumerate(_VGG_CONVS, 1):
@@ -113,18 +131,16 @@ def hed(weights: Mapping[str, np.ndarray], params: Tree, *, std: Sequence[float]
     filled = _fill("HED's VGG-16 trunk", weights, params, names, unused)
     first = filled["conv1_1"]
     filled = filled | {"conv1_1": first | {"kernel": first["kernel"][:, :, ::-1]}}
-    return _rescale(filled, "conv1_1", std, CAFFE_STD), {}
+    return _renormalise(filled, "conv1_1", (mean, std), (CAFFE_MEAN, CAFFE_STD)), {}
 
 
-def alexnet(
-    weights: Mapping[str, np.ndarray], params: Tree, *, std: Sequence[float] = IMAGENET_STD
-) -> tuple[Tree, Tree]:
+def alexnet(weights: Mapping[str, np.ndarray], params: Tree) -> tuple[Tree, Tree]:
     """(parameters, {}) of `models.alexnet.AlexNet` from torchvision's alexnet."""
     names = {}
     for ours, theirs in enumerate((0, 3, 6, 8, 10), 1):
         names |= _layer((f"conv{ours}",), f"features.{theirs}")
     filled = _fill("AlexNet", weights, params, names, _unused(weights, names.values()))
-    return _rescale(filled, "conv1", std, IMAGENET_STD), {}
+    return filled, {}
 
 
 def _with_norms(what: str, weights, params: Tree, stats: Tree, convs: dict[tuple[str, ...], str], norms) -> tuple:
@@ -140,9 +156,7 @@ def _with_norms(what: str, weights, params: Tree, stats: Tree, convs: dict[tuple
     return both["p"], both["s"]
 
 
-def resnet(
-    weights: Mapping[str, np.ndarray], params: Tree, stats: Tree, *, std: Sequence[float] = IMAGENET_STD
-) -> tuple[Tree, Tree]:
+def resnet(weights: Mapping[str, np.ndarray], params: Tree, stats: Tree) -> tuple[Tree, Tree]:
     """(parameters, batch statistics) of `models.resnet.ResNet` from torchvision's or timm's resnet50, resnet101."""
     convs, norms = {("conv1",): "conv1"}, {("bn1",): "bn1"}
     for block in (name for name in params if name.startswith("layer")):
@@ -153,13 +167,10 @@ def resnet(
                 kind[block, layer] = f"{theirs}.downsample.{target}"
             else:
                 (convs if layer.startswith("conv") else norms)[block, layer] = f"{theirs}.{layer}"
-    params, stats = _with_norms("ResNet", weights, params, stats, convs, norms)
-    return _rescale(params, "conv1", std, IMAGENET_STD), stats
+    return _with_norms("ResNet", weights, params, stats, convs, norms)
 
 
-def densenet(
-    weights: Mapping[str, np.ndarray], params: Tree, stats: Tree, *, std: Sequence[float] = IMAGENET_STD
-) -> tuple[Tree, Tree]:
+def densenet(weights: Mapping[str, np.ndarray], params: Tree, stats: Tree) -> tuple[Tree, Tree]:
     """(parameters, batch statistics) of `models.densenet.DenseNet` from torchvision's or timm's densenet169.
 
     Also reads the names of torchvision's first files, `norm.1` for `norm1`.
@@ -174,5 +185,4 @@ def densenet(
         else:
             theirs = f"features.{ours.replace('_', '.')}"
             (convs if "conv" in ours else norms)[ours,] = theirs
-    params, stats = _with_norms("DenseNet", weights, params, stats, convs, norms)
-    return _rescale(params, "conv0", std, IMAGENET_STD), stats
+    return _with_norms("DenseNet", weights, params, stats, convs, norms)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +150,7 @@ def test_invalid_targets_are_unseen(loss):
 
 
 def test_l1_and_l2_are_torchs():
+    torch = pytest.importorskip("torch")
     predicted, target, valid = maps(5, (2, 4, 3, 1))
     p, t = (torch.tensor(x[valid > 0]) for x in (predicted, target))
     assert float(l1_loss(*device(predicted, target, valid))) == pytest.approx(

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import (
@@ -39,6 +38,7 @@ def test_worked_example(weights, normalisation, expected):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_value_and_gradient_are_torchs(weighted):
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, 4, 5, 6)).astype(np.float32) * 4
     label = rng.integers(0, 6, (2, 4, 5, 1))

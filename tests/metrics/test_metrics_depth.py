@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,6 +207,7 @@ def test_only_the_crop_is_scored():
 
 
 def test_small_predictions_are_resized():
+    torch = pytest.importorskip("torch")
     small = np.random.default_rng(0).uniform(1, 9, (5, 7, 1)).astype(np.float32)
     t = torch.tensor(small[None, ..., 0])[:, None]
     size = (11, 24)
@@ -251,3 +251,12 @@ def test_unknown_names_say_what_to_use():
         depth_metrics(sc_inv="log")
     with pytest.raises(UserError, match="'nearest' or 'bilinear'"):
         score(depth_metrics(resize="cubic"), ([1, 2], [1, 2]))
+
+
+def test_batched_statistics_are_those_of_each_image():
+    pairs = [scene(i) for i in range(3)]
+    predicted, true = (jnp.asarray(np.stack(x)) for x in zip(*pairs, strict=True))
+    metric = depth_metrics(median_scaling=True, crop=crops.TOOLBOX)
+    batched = jit(jax.vmap(metric.stats))({"depth": predicted}, {"depth": true})
+    summed = metric.result(jax.tree.map(lambda x: np.asarray(x, float).sum(0), batched))
+    assert summed == pytest.approx(score(metric, *pairs), rel=1e-5)

@@ -15,6 +15,10 @@ KEY = jax.random.key(0)
 SMALL = (40, 51)  # even and odd
 
 
+def scale_shape(scale):
+    return tuple(scale_size(n, scale) for n in SMALL)
+
+
 def pass_through(params, source):
     """Kernels that hand channel `source` of the stack's input, and colour 0 of the image, through unchanged."""
 
@@ -49,7 +53,7 @@ def middles(module, source, axis, size, *inputs):
 def test_outputs_lie_at_output_positions(axis):
     scale2 = middles(Scale2(width=0.1, normals=False), 0, axis, SMALL)
     np.testing.assert_allclose(scale2, output_positions(SMALL[axis], 2), atol=0.02)
-    coarse = jnp.ones((1, scale_size(SMALL[0], 2), scale_size(SMALL[1], 2), 1))
+    coarse = jnp.ones((1, *scale_shape(2), 1))
     scale3 = middles(Scale3(width=0.2), 1, axis, SMALL, coarse)
     np.testing.assert_allclose(scale3, output_positions(SMALL[axis], 3), atol=0.02)
 
@@ -64,7 +68,9 @@ def test_positions_of_the_paper():
 
 def test_scale1_features_peak_at_their_positions():
     size = (100, 84)
-    coarse = jnp.broadcast_to(jnp.arange(1.0, 1 + scale_size(100, 1))[None, :, None, None], (1, 6, scale_size(84, 1), 8))
+    coarse = jnp.broadcast_to(
+        jnp.arange(1.0, 1 + scale_size(100, 1))[None, :, None, None], (1, 6, scale_size(84, 1), 8)
+    )
     image = jnp.zeros((1, *size, 3))
     module = Head1(normals=False)
     params = pass_through(draw(module, image, coarse)["params"], 0)
@@ -78,7 +84,7 @@ def test_scale1_features_peak_at_their_positions():
 
 def test_scale3_repeats_scale2_and_stops_its_gradient():
     image = jax.random.uniform(KEY, (1, *SMALL, 3))
-    h, w = scale_size(SMALL[0], 2), scale_size(SMALL[1], 2)
+    h, w = scale_shape(2)
     log_depth = jax.random.uniform(jax.random.key(1), (1, h, w, 1))
     module = Scale3(width=0.2)
     params = pass_through(draw(module, image, log_depth)["params"], 0)
@@ -102,8 +108,10 @@ def test_normals_are_unit_and_bias_starts_the_depth():
     module = Scale2(width=0.1, mean_log_depth=0.8)
     out = jax.jit(module.apply)(jax.tree.map(lambda x: 10 * x, draw(module, image)), image)
     np.testing.assert_allclose(jnp.linalg.norm(out["normal"], axis=-1), 1, atol=1e-3)
-    start = jax.jit(module.init_with_output)(KEY, image)[0]["log_depth"]
-    np.testing.assert_allclose(start, 0.8, atol=1e-3)  # the published initialisation is that small
+    params = draw(module, image)["params"] | {"depth_bias": jnp.zeros((*scale_shape(2), 1))}
+    flat = jax.jit(module.apply)({"params": params}, image)["log_depth"]
+    params["depth_bias"] = jax.jit(lambda x: module.init(KEY, x)["params"]["depth_bias"])(image)
+    np.testing.assert_allclose(jax.jit(module.apply)({"params": params}, image)["log_depth"] - flat, 0.8, atol=1e-5)
 
 
 def test_standardised_by_hand():
@@ -112,7 +120,7 @@ def test_standardised_by_hand():
 
 def test_fine_2014_drops_one_channel_for_the_coarse_map():
     image = jax.random.uniform(KEY, (1, *SMALL, 3))
-    coarse = jax.random.uniform(jax.random.key(1), (1, scale_size(SMALL[0], 2), scale_size(SMALL[1], 2), 1))
+    coarse = jax.random.uniform(jax.random.key(1), (1, *scale_shape(2), 1))
     module = Fine(width=0.2)
     params, apply = draw(module, image, coarse)["params"], jax.jit(module.apply)
     out = apply({"params": params}, image, coarse)
@@ -134,7 +142,7 @@ def test_dropout_keeps_the_expectation():
 
 
 def test_labels_use_each_input():
-    h, w = scale_size(SMALL[0], 2), scale_size(SMALL[1], 2)
+    h, w = scale_shape(2)
     keys = jax.random.split(KEY, 4)
     image, normal = (jax.random.uniform(k, (1, *SMALL, 3)) for k in keys[:2])
     depth, logits = 1 + jax.random.uniform(keys[2], (1, *SMALL, 1)), jax.random.normal(keys[3], (1, h, w, 5))

@@ -25,7 +25,9 @@ def from_torch(x):
 
 
 @pytest.mark.parametrize("size", [(7, 8), (9, 12), (5, 6)])
-@pytest.mark.parametrize("window,stride,padding,ceil", [(3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, True), (3, 2, 1, True)])
+@pytest.mark.parametrize(
+    "window,stride,padding,ceil", [(3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, True), (3, 2, 1, True)]
+)
 def test_max_pool_is_pytorchs(size, window, stride, padding, ceil):
     torch = pytest.importorskip("torch")
     x = RNG.normal(size=(2, *size, 3)).astype(np.float32) - 5  # negative: padding must not win
@@ -109,4 +111,6 @@ def test_normalise_and_unit_vectors_by_hand():
     image = jnp.asarray([0.5, 0.25, 1.0])[None, None, None]
     np.testing.assert_allclose(normalise(image, (0.1, 0.2, 0.3), (0.2, 0.5, 0.7))[0, 0, 0], [2, 0.1, 1], rtol=1e-6)
     np.testing.assert_allclose(unit_vectors(image * 0), image * 0)
-    np.testing.assert_allclose(unit_vectors(jnp.asarray([0.0, 0.03, 0.04])[None, None, None]).max(), 0.04 / 0.0509902, rtol=1e-5)
+    np.testing.assert_allclose(
+        unit_vectors(jnp.asarray([0.0, 0.03, 0.04])[None, None, None]).max(), 0.04 / 0.0509902, rtol=1e-5
+    )

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -33,12 +34,12 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
 
     def __init__(
-        self, *, train: int = 880, test: int = 120, workers: int | None = None, progress: bool = False, **options
+        self, *, train: int = 850, test: int = 120, workers: int | None = None, progress: bool = False, **options
     ):
-        self._counts, self._workers, self._progress = {"train": train, "test": test}, workers, progress
+        self.counts, self._workers, self._progress = {"train": train, "test": test}, workers, progress
         super().__init__(**options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -56,8 +57,9 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
             "occluded": plane(1, np.uint8),
             "flow_occluded": plane(1, np.uint8),
             "intrinsics": tensor((4,), np.float32),
-            "pose": tensor((4, 4), np.float64),
-            "second_pose": tensor((4, 4), np.float64),
+            # zlib also keeps the doubles, which TFDS would otherwise store as single floats
+            "pose": tensor((4, 4), np.float64, encoding="zlib"),
+            "second_pose": tensor((4, 4), np.float64, encoding="zlib"),
             "baseline": tensor((), np.float32),
             "seed": tensor((), np.int64),
         }
@@ -72,7 +74,7 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
         first = {"train": 0, "test": TEST_SEEDS}
         return {
             split: self._generate_examples(range(first[split], first[split] + count))
-            for split, count in self._counts.items()
+            for split, count in self.counts.items()
         }
 
     def _generate_examples(self, seeds):
@@ -93,11 +95,18 @@ def quiet() -> Iterator[None]:
 
 
 def prepare(data_dir: str | os.PathLike[str], *, progress: bool = True, **options) -> Rooms:
-    """The builder of `rooms` under `data_dir`, its records made first if they are not there yet (see `Rooms`)."""
+    """The builder of `rooms` under `data_dir`, its records made first if they are not there yet (see `Rooms`).
+
+    Raises UserError where records are there already, but of other numbers of rooms.
+    """
     builder = Rooms(data_dir=os.fspath(data_dir), file_format="array_record", progress=progress, **options)
     if not builder.data_path.exists():
         with quiet():
             builder.download_and_prepare()
+    have = {name: split.num_examples for name, split in builder.info.splits.items()}
+    if have != builder.counts:
+        want = builder.counts
+        raise UserError(f"{builder.data_path} holds {have} rooms, not {want}; remove it or use another data_dir")
     return builder
 
 
