@@ -36,7 +36,8 @@ class DenseNet(nn.Module):
 
     2: ReLU of the stem (64); 4: pool1 (64); 8 and 16: after the pooling of transitions 1 and 2 (128, 256), the skips
     that DenseDepth takes; 32: the last normalisation, without ReLU (1664). `layers`: DENSENET169 has 12,484,480
-    parameters and 158,400 batch statistics, 12,642,880 in all. `growth` and `stem` scale it; `mean`, `std`: input normalisation.
+    parameters and 158,400 batch statistics, 12,642,880 in all. `growth` and `stem` scale it;
+    `mean`, `std`: input normalisation.
     """
 
     layers: Sequence[int] = DENSENET169

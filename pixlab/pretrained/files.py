@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +35,9 @@ def read_weights(source: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: cannot tell what kind of weights this is; known endings: {', '.join(_READERS)}")
     try:
         return _READERS[path.suffix](path)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what a damaged file raises depends on the byte
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged or not a {path.suffix} file ({reason}); fetch it again") from error
 

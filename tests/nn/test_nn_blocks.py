@@ -26,7 +26,7 @@ def from_torch(x):
 
 @pytest.mark.parametrize("size", [(7, 8), (9, 12), (5, 6)])
 @pytest.mark.parametrize(
-    "window,stride,padding,ceil", [(3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, True), (3, 2, 1, True)]
+    "window,stride,padding,ceil", [(3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, True), (3, 2, 1, True), (2, 2, 1, True)]
 )
 def test_max_pool_is_pytorchs(size, window, stride, padding, ceil):
     torch = pytest.importorskip("torch")

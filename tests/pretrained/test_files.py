@@ -168,6 +168,33 @@ def test_npz_and_h5(tmp_path):
             read_weights(tmp_path / name)
 
 
+@pytest.mark.parametrize("kind", ["npz", "h5", "safetensors", "pth"])
+def test_damage_anywhere_is_a_user_error(kind, tmp_path):
+    path, arrays = tmp_path / f"a.{kind}", {"x": RNG.normal(size=(2, 3)).astype(np.float32), "y": np.arange(4)}
+    if kind == "npz":
+        np.savez(path, **arrays)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["x"], file["y"] = arrays["x"], arrays["y"]
+    elif kind == "safetensors":
+        save_file(arrays, path)
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.from_numpy(value) for name, value in arrays.items()}, path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in RNG.integers(len(whole), size=3):
+            damaged[place] = RNG.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_weights(path)  # no checksum covers every byte
+        except UserError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 20
+
+
 def test_npz_pickles_are_not_opened(tmp_path):
     mark = tmp_path / "ran"
     np.savez(tmp_path / "a.npz", a=np.array([Call(os.system, f"echo > {mark}")], dtype=object))
