@@ -74,6 +74,8 @@ class Config(Options):
     """Rows and columns of the network's input."""
     truth: tuple[int, int] = (480, 640)
     """Rows and columns at which predictions are scored."""
+    zoom: float = 1.5
+    """Largest enlargement in augmentation (depth is divided by it)."""
     coarse_steps: int = 62_500
     """Steps of scales 1 and 2 together (2M samples)."""
     fine_steps: int = 46_875
@@ -117,7 +119,7 @@ def networks(config: Config) -> dict[str, Net]:
     quarter = [(1, *rows_columns[2], CHANNELS[task]) for task in config.tasks]
     nets = {}
     if 1 in config.scales:
-        nets["scale1"] = Scale1(config.net, feature_scale=1.0 if he else 0.01, **start), [image]
+        nets["scale1"] = Scale1(config.net, **start), [image]
     if config.scales == (1,):
         nets["head1"] = Head1(**tasks, mean_log_depth=MEAN_LOG_DEPTH), [image, features]
     if 2 in config.scales:
@@ -234,7 +236,8 @@ def covered(config: Config) -> Crop:
 def data(config: Config) -> Data:
     """Frames augmented as in Eigen, Puhrsch & Fergus 2014."""
     sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
-    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=config.tasks)
+    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=config.tasks,
+                     zoom=config.zoom)
 
 
 def answers(config: Config, data: Data) -> dict:

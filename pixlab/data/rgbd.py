@@ -45,6 +45,7 @@ def rgbd_data(
     workers: int,
     maps: Sequence[str],
     classes: int = 40,
+    zoom: float = 1.5,
 ) -> Data:
     """Splits "train" and "test" of an RGB-D source, augmented as in Eigen, Puhrsch & Fergus 2014.
 
@@ -58,15 +59,17 @@ def rgbd_data(
         splits[split] = Split(
             frames,
             functools.partial(test_example, frame=frame, crop=crop, truth=truth, maps=tuple(maps)),
-            functools.partial(train_example, frame=frame, crop=crop, maps=tuple(maps)) if split == "train" else None,
+            functools.partial(train_example, frame=frame, crop=crop, maps=tuple(maps), zoom=zoom) if split == "train" else None,
         )
     return Data(batch=batch, splits=splits, workers=workers)
 
 
-def train_example(raw: Example, rng: np.random.Generator, *, frame: Size, crop: Size, maps: Sequence[str]) -> Example:
-    """An augmented example of size `crop`."""
+def train_example(
+    raw: Example, rng: np.random.Generator, *, frame: Size, crop: Size, maps: Sequence[str], zoom: float
+) -> Example:
+    """An augmented example of size `crop`, enlarged by up to `zoom`."""
     resized = transforms.resize(_keep(raw, maps), size=frame)
-    return transforms.finish(transforms.augment(resized, rng, size=crop))
+    return transforms.finish(transforms.augment(resized, rng, size=crop, scale=(1.0, zoom)))
 
 
 def test_example(raw: Example, *, frame: Size, crop: Size, truth: Size, maps: Sequence[str]) -> Example:
