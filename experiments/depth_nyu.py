@@ -84,6 +84,8 @@ class Config(Options):
     """sgd: the paper's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
     lr: float = 1.0
     """Factor on the paper's rates, or Adam's rate."""
+    normal_weight: float = 10.0
+    """Weight of the normals' loss beside that of depth."""
     pooling: Literal["image", "batch"] = "batch"
     """Scale-invariant term: per image as in the paper's formula, or pooled over the batch as in the release."""
     gradient_norm: Literal["pixels", "pairs"] = "pairs"
@@ -96,15 +98,18 @@ class Config(Options):
 
 CONFIGS = {
     "quick": Config(
-        source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), coarse_steps=400,
-        fine_steps=100, optimiser="adam", lr=1e-3, batch=16, save_every=100, eval_every=200,
+        source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), zoom=1.0, batch=16,
+        optimiser="adam", lr=1e-3, normal_weight=1.0, coarse_steps=360, fine_steps=80, save_every=100, eval_every=180,
     ),
     "alexnet": Config(),
     "vgg16": Config(net="vgg16", batch=16, coarse_steps=125_000, fine_steps=93_750),
     "scale1": Config(scales=(1,)),
     "scale2": Config(scales=(2,)),
     "scales12": Config(scales=(1, 2)),
-    "frames": Config(source="nyu_labeled", optimiser="adam", lr=1e-4, coarse_steps=3000, fine_steps=1000),
+    "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
+        source="nyu_labeled", truth=(240, 320), zoom=1.1, batch=16, optimiser="adam", lr=2e-4, normal_weight=1.0,
+        coarse_steps=600, fine_steps=120, save_every=100, eval_every=200, log_every=5,
+    ),
 }  # fmt: skip
 
 
@@ -153,14 +158,14 @@ def recipe(config: Config) -> Recipe:
         return {name: batch[name][:, rows][:, :, columns] for name in names}
 
     def losses(out, true):
-        """Each task's loss; normals weigh ten times."""
+        """Each task's loss, weighted."""
         each = {}
         if "depth" in config.tasks:
             target = log_target(true["depth"], true["valid"])
             norms = dict(pooling=config.pooling, gradient_norm=config.gradient_norm)
             each["depth"] = eigen_fergus_loss(out["log_depth"], target, true["valid"], **norms)
         if "normal" in config.tasks:
-            each["normal"] = 10 * normal_loss(out["normal"], true["normal"], true["normal_valid"])
+            each["normal"] = config.normal_weight * normal_loss(out["normal"], true["normal"], true["normal_valid"])
         return each
 
     def coarse_loss(params, carry, batch, key):
