@@ -46,6 +46,7 @@ from pixlab.train import Options
 
 MEAN_LOG_DEPTH = 0.82474  # on NYU Depth v2: where predictions start
 CHANNELS = {"depth": 1, "normal": 3}
+MASKS = {"depth": "valid", "normal": "normal_valid"}
 OUTPUT = {"depth": "log_depth", "normal": "normal"}  # the networks' names
 
 PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set
@@ -153,8 +154,7 @@ def recipe(config: Config) -> Recipe:
     def truth(batch, scale):
         """The true maps at the input pixels where the outputs of `scale` lie."""
         rows, columns = (output_positions(n, scale) for n in config.crop)
-        masks = {"depth": "valid", "normal": "normal_valid"}
-        names = [name for task in config.tasks for name in (task, masks[task])]
+        names = [name for task in config.tasks for name in (task, MASKS[task])]
         return {name: batch[name][:, rows][:, :, columns] for name in names}
 
     def losses(out, true):
@@ -197,7 +197,7 @@ def recipe(config: Config) -> Recipe:
     region = covered(config)
     scores = {"depth": depth_metrics, "normal": normal_metrics}
     metrics = {task: scores[task](covers=region, crop=region) for task in config.tasks}
-    return Recipe(start(config, nets), tuple(stages), predict, metrics, render)
+    return Recipe(start(config, nets), tuple(stages), predict, metrics, renderer(config))
 
 
 def start(config: Config, nets: dict[str, Net]):
@@ -251,15 +251,22 @@ def answers(config: Config, data: Data) -> dict:
     return baselines.means(data, rows=rows)
 
 
-def render(example, prediction) -> dict[str, np.ndarray]:
-    """Strips of input, truth, prediction and error."""
-    out = {}
-    if "depth" in prediction:
-        out["depth"] = pictures.depth_strip(example["image"], example["depth"], example["valid"], prediction["depth"])
-    if "normal" in prediction:
-        true = example["normal"], example["normal_valid"]
-        out["normal"] = pictures.normals_strip(example["image"], *true, prediction["normal"])
-    return out
+def renderer(config: Config):
+    """Strips of input, truth, prediction and error, of the part that the output covers."""
+    rows, columns = covered(config).slices(*config.truth)
+    top, left = (slice(int(p[0]), int(p[-1])) for p in (output_positions(n, 3) for n in config.crop))
+
+    def render(example, prediction) -> dict[str, np.ndarray]:
+        image = example["image"][top, left]
+        true = {name: x[rows, columns] for name, x in example.items() if name in (*MASKS, *MASKS.values())}
+        out = {}
+        if "depth" in prediction:
+            out["depth"] = pictures.depth_strip(image, true["depth"], true["valid"], prediction["depth"])
+        if "normal" in prediction:
+            out["normal"] = pictures.normals_strip(image, true["normal"], true["normal_valid"], prediction["normal"])
+        return out
+
+    return render
 
 
 def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.mesh import make_mesh
+from pixlab.provenance import provenance
 from pixlab.train import Evaluator, Options, Predict, abstract_state
 
 PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options that leave the result as it is
@@ -140,9 +141,11 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
         if saved["experiment"] != experiment.name or changed:
             what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed) or saved["experiment"]
             raise UserError(f"{folder} holds another run ({what}); choose another folder with --run, or delete it")
-    elif folder.is_dir() and any(folder.iterdir()):
+        return
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {"config.json.tmp"}:
         raise UserError(f"{folder} is not empty and not a run; choose another folder with --run")
-    write_json(folder / "config.json", {"experiment": experiment.name, "config": name, "fields": fields})
+    saved = {"experiment": experiment.name, "config": name, "fields": fields, "provenance": provenance()}
+    write_json(folder / "config.json", saved)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

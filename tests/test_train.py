@@ -256,7 +256,8 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path, log_eve
         pytest.skip("may not mount a small file system")
     try:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "JAX_NUM_CPU_DEVICES": "2"}
-        options = ["long", "--run", str(small / "run"), "--save-every", "20", "--log-every", log_every]
+        options = ["quick", "--first", "300", "--second", "10", "--run", str(small / "run")]
+        options += ["--save-every", "20", "--log-every", log_every]
         command = [sys.executable, "-c", "import toy; toy.main()", *options]
         process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and not any((small / "run").glob("checkpoints/[0-9]*/commit_success.txt")):

@@ -1,0 +1,53 @@
+"""Where a number comes from: the code, the libraries and the machine that a run was trained with."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+
+import jax
+
+from pixlab.mesh import cores
+
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+
+
+def provenance() -> dict[str, object]:
+    """Date, commit, versions and hardware, as a run's config.json keeps them."""
+    device = jax.devices()[0]
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "hardware": f"{jax.device_count()} x {device.device_kind}" if device.platform != "cpu" else _processor(),
+    }
+
+
+def commit() -> str:
+    """The commit of the checkout that pixlab is imported from, "+changes" if files differ; "" outside a checkout."""
+    root = pathlib.Path(__file__).parents[1]
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    """The processor's name and the cores used."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{cores()} cores of {names[0] if names else platform.processor() or platform.machine()}"
