@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import pathlib
 import sys
 from typing import Annotated
@@ -14,35 +16,43 @@ from pixlab.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict on photos of any size and mode with a trained run."""
+    """Predict on photos of any size and mode with a trained run.
+
+    A photo that cannot be read is reported, the others are predicted, and the exit status is 2.
+    """
 
     run: tyro.conf.Positional[pathlib.Path]
     """Run folder."""
     images: tyro.conf.Positional[tuple[pathlib.Path, ...]]
-    """Photos."""
+    """Photos, one or more."""
     out: pathlib.Path = pathlib.Path("predictions")
     """Folder that the results go to."""
 
     def __call__(self) -> None:
-        from PIL import Image
-
         from pixlab import mesh
-        from pixlab.data.images import read_image
+        from pixlab.data.images import encode_png, read_image
         from pixlab.run import Run
 
         if not self.images:
             raise UserError("no photos are given")
         mesh.setup()
         run = Run.open(self.run)
-        names = _distinct_names(self.images)
+        names, unreadable = _distinct_names(self.images), False
         for start in range(0, len(self.images), 8):  # so that a thousand photos are not in memory at once
-            photos = [read_image(path) for path in self.images[start : start + 8]]
-            for name, (_, files) in zip(names[start:], run.predict(photos), strict=False):
-                self.out.mkdir(parents=True, exist_ok=True)
+            photos = {}
+            for name, path in zip(names[start : start + 8], self.images[start:], strict=False):
+                try:
+                    photos[name] = read_image(path)
+                except UserError as error:  # the others are predicted all the same
+                    print(f"error: {error}", file=sys.stderr)
+                    unreadable = True
+            for name, (_, files) in zip(photos, run.predict(list(photos.values())), strict=True):
                 for suffix, picture in files.items():
                     path = self.out / f"{name}_{suffix}.png"
-                    Image.fromarray(picture).save(path)
+                    _write(path, encode_png(picture))
                     print(path)
+        if unreadable:
+            raise SystemExit(2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +85,9 @@ class List:
         print(f"data folder: {data_dir()} (TFDS_DATA_DIR chooses another)")
         for entry in CATALOGUE:
             print(f"\n{entry.name}: {entry.what}")
-            rows = {"from": entry.origin, "licence": entry.licence, "size": entry.size, "by hand": entry.by_hand}
-            rows["state"] = "prepared" if entry.prepared() else f"not prepared; python -m pixlab data prepare {entry.name}"
+            rows = {"from": entry.origin, "licence": entry.licence, "size": entry.size, "by hand": entry.by_hand()}
+            prepare = f"not prepared; python -m pixlab data prepare {entry.name}"
+            rows["state"] = "prepared" if entry.prepared() else prepare
             for name, text in rows.items():
                 print(f"  {name:8} {text}")
 
@@ -126,6 +137,19 @@ def _distinct_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
             name, number = f"{path.stem}-{number}", number + 1
         names.append(name)
     return names
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
 
 
 def main(args: list[str] | None = None) -> None:

@@ -13,7 +13,9 @@ from pixlab.data.pipeline import Data, Example, examples
 AT_MOST = 1000  # training examples that a mean is taken over, evenly spread
 
 
-def means(data: Data, *, rows: slice = slice(None), classes: int = 0) -> Mapping[str, Callable[[Nets, Nets, Batch], Batch]]:
+def means(
+    data: Data, *, rows: slice = slice(None), classes: int = 0
+) -> Mapping[str, Callable[[Nets, Nets, Batch], Batch]]:
     """The training set's mean of every map, everywhere ("mean") and for each image row ("mean per row").
 
     Depth in metres; normals brought to unit length again; labels as `logits` that are the frequencies of `classes`.

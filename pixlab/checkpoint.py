@@ -135,7 +135,9 @@ class Checkpoints:
             if reason is None:
                 raise
             kept = f"the last complete one is of step {max(steps)}" if (steps := self._complete()) else "there is none"
-            raise UserError(f"{self.folder}: {reason}: {what} ({kept}); free some space and run the same command") from None
+            raise UserError(
+                f"{self.folder}: {reason}: {what} ({kept}); free some space and run the same command"
+            ) from None
 
     def _complete(self) -> list[int]:
         return [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]

@@ -64,7 +64,8 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     run = Run(folder, experiment, config)
     claim(folder, experiment, name, config)
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
-    say(f"{experiment.name} {name}: {sizes} images; {run.mesh.size} x {jax.devices()[0].device_kind}; run folder {folder}")
+    devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"
+    say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
     run.state = train(run.recipe, data, folder, config)
     result = score(run, data)
     result["seconds"] = round(time.monotonic() - began, 1)
@@ -72,7 +73,9 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
         write_json(folder / "result.json", result)
         write_page(folder)
     say(table(result))
-    say(f"pictures, curves and this table: {folder / 'index.html'}")
+    say(f"\npictures, curves and this table: {folder / 'index.html'}")
+    if experiment.paper and name != experiment.paper:
+        say(f"the paper's own: python -m {experiment.name} {experiment.paper}   (its data: python -m pixlab data list)")
     return run
 
 
@@ -91,7 +94,7 @@ def score(run: Run, data: Data) -> dict:
     rows = {"this run": ours}
     for name, predict in run.experiment.baselines(run.config, data).items():
         rows[name] = Evaluator(predict, run.recipe.metrics, run.mesh)(empty, eval_batches(data, "test"))
-    rows |= {f"{name} (published)": dict(row) for name, row in run.experiment.published.items()}
+    rows |= {f"{name} (published)": dict(row) for name, row in run.experiment.published(run.config).items()}
     return {"step": step, "images": len(data.splits["test"].source), "columns": ["", *ours],
             "rows": [[name, *(row.get(column) for column in ours)] for name, row in rows.items()]}  # fmt: skip
 
@@ -106,7 +109,10 @@ def table(result: dict) -> str:
         for row in result["rows"]:
             lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        cells = [[c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))] for line in lines]
+        cells = [
+            [c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+            for line in lines
+        ]
         blocks.append("\n".join("  ".join(line) for line in cells))
     return "\n\n".join(blocks)
 

@@ -8,6 +8,7 @@ predict and how to score. Nothing here knows about files, devices or time.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,12 +26,12 @@ EMA = "ema"  # the entry of `State.carry` that holds averaged parameters
 
 @flax.struct.dataclass
 class State:
-    """All that training changes: saved whole, restored whole."""
+    """All that training changes: saved whole, restored whole. (Trees of shapes and of shardings are States as well.)"""
 
     step: Tree  # int32 scalar: optimiser steps done
-    params: Nets
-    carry: Nets  # what losses update by hand: batch statistics per network, image pools, averaged parameters
-    opt: dict[str, Tree]  # optimiser state per objective of the current stage
+    params: Tree  # Nets: one entry per network
+    carry: Tree  # what losses update by hand: batch statistics per network, image pools, averaged parameters
+    opt: Tree  # optimiser state per objective of the current stage
 
 
 class Aux(NamedTuple):
@@ -120,16 +121,16 @@ def start(recipe: Recipe, key: jax.Array) -> State:
 def make_step(stage: Stage) -> Callable[[State, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
     """A pure function (state, batch, key) -> (state, logs) that steps every objective of `stage` once."""
 
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def gradient(trained, objective, params, carry, batch, key):
+        return objective.loss(params | trained, carry, batch, key)
+
     def step(state, batch, key):
         params, carry, opt, logs = dict(state.params), dict(state.carry), {}, {}
         key = jax.random.fold_in(key, state.step)
         for index, (name, objective) in enumerate(stage.objectives.items()):
-
-            def loss(trained, objective=objective, index=index):
-                return objective.loss(params | trained, carry, batch, jax.random.fold_in(key, index))
-
             trained = {net: params[net] for net in objective.nets}
-            (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(trained)
+            (value, aux), grads = gradient(trained, objective, params, carry, batch, jax.random.fold_in(key, index))
             updates, opt[name] = objective.tx.update(grads, state.opt[name], trained)
             params |= optax.apply_updates(trained, updates)
             carry |= {net: c for net, c in aux.carry.items() if net in objective.nets or net not in params}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
+from pixlab.colours import distinct_colours, labels_to_rgb
+from pixlab.errors import UserError
 from pixlab.metrics.crops import Crop, onto_frame
 from pixlab.pictures import colour, normals_to_rgb
 
@@ -14,7 +17,7 @@ def depth_files(photo: np.ndarray, depth: np.ndarray, *, covers: Crop | None = N
     `covers` is the part of the photo that the map covers; the edges are repeated outside it. 0 mm never occurs, 65535
     stands for anything farther.
     """
-    metres = np.asarray(onto_frame(depth, *photo.shape[:2], resize="bilinear", covers=covers))
+    metres = np.asarray(onto_frame(jnp.asarray(depth), *photo.shape[:2], resize="bilinear", covers=covers))
     millimetres = np.clip(np.rint(metres[..., 0] * 1000), 1, 65535).astype(np.uint16)
     low, high = np.quantile(metres, [0.01, 0.99])
     shown = colour(metres[..., 0], low=float(low), high=float(max(high, low + 1e-3)))
@@ -23,5 +26,20 @@ def depth_files(photo: np.ndarray, depth: np.ndarray, *, covers: Crop | None = N
 
 def normal_files(photo: np.ndarray, normal: np.ndarray, *, covers: Crop | None = None) -> dict[str, np.ndarray]:
     """Unit normals [h, w, 3] at the photo's size as a picture: "normal"."""
-    enlarged = np.asarray(onto_frame(normal, *photo.shape[:2], resize="bilinear", covers=covers))
+    enlarged = np.asarray(onto_frame(jnp.asarray(normal), *photo.shape[:2], resize="bilinear", covers=covers))
     return {"normal": normals_to_rgb(enlarged / np.maximum(np.linalg.norm(enlarged, axis=-1, keepdims=True), 1e-6))}
+
+
+def label_files(
+    photo: np.ndarray, label: np.ndarray, *, classes: int, covers: Crop | None = None
+) -> dict[str, np.ndarray]:
+    """Class numbers [h, w, 1] at the photo's size, nearest pixel: "label" uint8, "label_colour" to look at.
+
+    `classes` counts them with 0; each has its colour. `covers` is the part of the photo that the map covers; the edges
+    are repeated outside it. Raises UserError for more than 256 classes.
+    """
+    if classes > 256:
+        raise UserError(f"{classes} classes do not fit an 8-bit picture: use 256 or fewer, 0 included")
+    enlarged = onto_frame(jnp.asarray(label, jnp.float32), *photo.shape[:2], resize="nearest", covers=covers)
+    numbers = np.asarray(enlarged)[..., 0].astype(np.uint8)
+    return {"label": numbers, "label_colour": labels_to_rgb(numbers, distinct_colours(classes), ignore=0)}

@@ -20,24 +20,25 @@ def _cast(tree: Any, dtype: Any) -> Any:
 class Net:
     """A linen module under a name in `State.params`.
 
-    `shapes` are the shapes of its inputs for one image (with batch axis 1), used only to make parameters. Parameters
+    `shapes` are the shapes of its inputs for one image (with batch axis 1), used only to make parameters; None stands
+    for an input that is left out. Parameters
     are float32; `dtype` is the type that the module computes in, its outputs are float32 again.
     """
 
     name: str
     module: nn.Module
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[tuple[int, ...] | None, ...]
     dtype: Any = jnp.float32
 
     def init(self, key: jax.Array) -> tuple[Nets, Nets]:
         """Fresh (params, carry), each under this network's name."""
-        inputs = [jnp.zeros(shape, self.dtype) for shape in self.shapes]
+        inputs = [None if shape is None else jnp.zeros(shape, self.dtype) for shape in self.shapes]
         variables = dict(jax.jit(self.module.init)({"params": key, "dropout": key}, *inputs))
         params = variables.pop("params", {})
         return {self.name: params}, {self.name: variables} if variables else {}
 
     def __call__(
-        self, params: Nets, carry: Nets, *inputs: jax.Array, train: bool = False, key: jax.Array | None = None
+        self, params: Nets, carry: Nets, *inputs: jax.Array | None, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, Nets]:
         """(outputs, new carry). With `train`, dropout draws from `key` and batch statistics move."""
         statistics = carry.get(self.name, {})

@@ -26,17 +26,15 @@ PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A paper on a data set: what `experiments/*.py` defines and the command line runs.
-
-    `published` holds rows of the paper's table under the names of the metrics.
-    """
+    """A paper on a data set: what `experiments/*.py` defines and the command line runs."""
 
     name: str  # the module: experiments.depth_nyu
-    configs: Mapping[str, Options]  # the rows of the paper's table; "quick" is the one without a name
+    configs: Mapping[str, Options]  # the rows of the paper's table; the first is the one that needs no name
     recipe: Callable[[Any], Recipe]
     data: Callable[[Any], Data]
-    baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}  # noqa: E731
-    published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}
+    published: Callable[[Any], Mapping[str, Mapping[str, float]]] = lambda config: {}
+    paper: str = ""  # the config that is the paper's
     photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
     export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
 
@@ -99,6 +97,9 @@ class Run:
         """(prediction, pictures by suffix) for each uint8 photo [h,w,3]; photos go through the network in batches."""
         if self.experiment.photo is None or self.experiment.export is None:
             raise UserError(f"{self.experiment.name} does not say how to predict on photos")
+        for photo in photos:
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+                raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
         apply = jax.jit(self.recipe.predict)
         for start in range(0, len(photos), batch):
             some = photos[start : start + batch]

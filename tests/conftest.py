@@ -6,7 +6,7 @@ import pathlib
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jaxtyping  # noqa: E402
+import jaxtyping
 
 jaxtyping.install_import_hook("pixlab", "strict.checked")
 

@@ -41,7 +41,11 @@ def test_one_step_of_sgd_by_hand():
 
 def test_a_network_that_no_objective_names_keeps_parameters_and_statistics():
     def loss(params, carry, batch, key):
-        moved = {"a": {"mean": carry["a"]["mean"] + 1}, "b": {"mean": carry["b"]["mean"] + 1}, "pool": carry["pool"] + 1}
+        moved = {
+            "a": {"mean": carry["a"]["mean"] + 1},
+            "b": {"mean": carry["b"]["mean"] + 1},
+            "pool": carry["pool"] + 1,
+        }
         return params["a"]["w"] * params["b"]["w"], Aux(moved)
 
     carry = {"a": {"mean": jnp.float32(0)}, "b": {"mean": jnp.float32(0)}, "pool": jnp.float32(0)}

@@ -32,9 +32,7 @@ def test_nothing_imports_the_experiments(path):
     assert not {name for name in imports(path) if name.split(".")[0] == "experiments"}
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if PURE & set(p.parts)], ids=lambda p: str(p.relative_to(ROOT))
-)
+@pytest.mark.parametrize("path", [p for p in FILES if PURE & set(p.parts)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_networks_losses_and_metrics_stand_alone(path):
     ours = {name for name in imports(path) if name.startswith("pixlab.")}
     allowed = ("pixlab.core", "pixlab.errors", *(f"pixlab.{layer}" for layer in PURE))

@@ -25,7 +25,9 @@ def environment(cache) -> dict[str, str]:
 
 def start(folder, cache, *options, code="import toy; toy.main()"):
     command = [sys.executable, "-c", code, "quick", "--run", str(folder), *STEPS, *options]
-    return subprocess.Popen(command, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finish(process, status=0) -> str:

@@ -103,7 +103,15 @@ def test_an_epoch_has_every_image_once_and_the_next_one_another_order():
 
 def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in finished.folder.iterdir()}
-    assert {"config.json", "metrics.csv", "result.json", "index.html", "checkpoints", "tensorboard", "pictures"} <= names
+    assert {
+        "config.json",
+        "metrics.csv",
+        "result.json",
+        "index.html",
+        "checkpoints",
+        "tensorboard",
+        "pictures",
+    } <= names
     rows = [line.split(",") for line in (finished.folder / "metrics.csv").read_text().splitlines()[1:]]
     logged = {(int(step), name) for step, name, _ in rows}
     assert {(step, "train/coarse/loss") for step in range(1, 5)} <= logged
@@ -123,7 +131,9 @@ def test_the_frozen_network_did_not_move(tmp_path):
     for part in ("params", "carry"):
         now, then = getattr(run.state, part)["coarse"], getattr(short.state, part)["coarse"]
         assert all(jax.tree.leaves(jax.tree.map(np.array_equal, now, then)))
-    assert not np.array_equal(run.state.params["fine"]["Conv_0"]["kernel"], short.state.params["fine"]["Conv_0"]["kernel"])
+    assert not np.array_equal(
+        run.state.params["fine"]["Conv_0"]["kernel"], short.state.params["fine"]["Conv_0"]["kernel"]
+    )
     assert core.EMA in run.state.carry
 
 
@@ -141,10 +151,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_a_good_checkpoint(tm
         count.append(1)
         return {**frame, "image": frame["image"] * (100.0 if len(count) > 40 else 1.0)}
 
-    data = dataclasses.replace(data, batch=8, workers=1, splits={"train": dataclasses.replace(data.splits["train"], augment=spoil)})
+    data = dataclasses.replace(
+        data, batch=8, workers=1, splits={"train": dataclasses.replace(data.splits["train"], augment=spoil)}
+    )
     stage = stage._replace(objectives={"coarse": objective._replace(loss=poisoned)})
     recipe = dataclasses.replace(recipe, stages=(stage,))
-    with pytest.raises(NonFinite, match=r"step [3-6]: (loss|grad_norm) of objective 'coarse' is nan.*step [24] is good"):
+    with pytest.raises(
+        NonFinite, match=r"step [3-6]: (loss|grad_norm) of objective 'coarse' is nan.*step [24] is good"
+    ):
         train(recipe, data, tmp_path / "run", config)
     like = checkpoint_like(recipe, config)
     state, step = checkpoint.restore_for_use(tmp_path / "run" / "checkpoints", like)
@@ -184,7 +198,9 @@ def damage(folder: pathlib.Path, how: str) -> list[pathlib.Path]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]
     for path in files:
         whole = path.read_bytes()
-        path.write_bytes(b"" if how == "emptied" else whole[: len(whole) // 2] if how == "halved" else b"\0" * len(whole))
+        path.write_bytes(
+            b"" if how == "emptied" else whole[: len(whole) // 2] if how == "halved" else b"\0" * len(whole)
+        )
     return files
 
 
@@ -225,7 +241,7 @@ def test_no_readable_checkpoint_at_all_is_one_line(tmp_path, finished):
 
 def test_a_folder_with_another_config_is_refused_and_left_alone(finished):
     before = (finished.folder / "config.json").read_bytes()
-    with pytest.raises(UserError, match="lr 0.01 there, 0.5 here"):
+    with pytest.raises(UserError, match=r"lr 0.01 there, 0.5 here"):
         toy.main(["--run", str(finished.folder), *SHORT, "--lr", "0.5"])
     assert (finished.folder / "config.json").read_bytes() == before
 

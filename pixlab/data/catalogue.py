@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
+from pixlab.data.pipeline import Source
 from pixlab.errors import UserError
 
 
@@ -28,28 +29,36 @@ class Entry(NamedTuple):
     origin: str
     licence: str
     size: str
-    by_hand: str
+    by_hand: Callable[[], str]
     prepared: Callable[[], bool]
     prepare: Callable[[], str]  # returns what to say at the end
 
 
-def rooms(split: str) -> Sequence[Any]:
-    """The built-in rooms, made on first use."""
-    from pixlab.data.builders.rooms import RoomsSource
+def rooms(split: str) -> Source:
+    """The built-in rooms, made on first use. Raises UserError where they are damaged."""
 
-    _prepare_rooms()
-    return RoomsSource(data_dir(), split)
+    def read() -> Source:
+        from pixlab.data.builders.rooms import RoomsSource
+
+        _prepare_rooms()
+        return RoomsSource(data_dir(), split)
+
+    return _open("rooms", read)
 
 
-def nyu_depth_v2(split: str, *, normals: bool) -> Sequence[Any]:
+def nyu_depth_v2(split: str, *, normals: bool) -> Source:
     """TFDS nyu_depth_v2. Raises UserError with the command that prepares it."""
-    from pixlab.data.builders.nyu_depth_v2 import NyuDepthV2
+
+    def read() -> Source:
+        from pixlab.data.builders.nyu_depth_v2 import NyuDepthV2
+
+        return NyuDepthV2(data_dir(), split, normals=normals, cache=_cache("nyu_depth_v2"))
 
     _need("nyu_depth_v2", _nyu_ready())
-    return NyuDepthV2(data_dir(), split, normals=normals, cache=_cache("nyu_depth_v2"))
+    return _open("nyu_depth_v2", read)
 
 
-def nyu_labeled(split: str, *, normals: bool, classes: int, path: str = "") -> Sequence[Any]:
+def nyu_labeled(split: str, *, normals: bool, classes: int, path: str = "") -> Source:
     """The official labelled frames in `path`, or where `data list` says. Raises UserError where files are absent."""
     from pixlab.data.nyu_labeled import NyuLabeled
 
@@ -59,12 +68,26 @@ def nyu_labeled(split: str, *, normals: bool, classes: int, path: str = "") -> S
     return NyuLabeled(folder, split, classes=classes, normals=normals, cache=_cache("nyu_labeled"))
 
 
-def rgbd_folder(path: str, split: str, *, normals: bool) -> Sequence[Any]:
+def rgbd_folder(path: str, split: str, *, normals: bool) -> Source:
     """Anyone's folder of RGB-D frames; see pixlab/data/rgbd_folder.py for its layouts."""
     from pixlab.data.rgbd_folder import RgbdFolder
 
     folder = pathlib.Path(path).expanduser()
     return RgbdFolder(folder, split, normals=normals, cache=_cache("rgbd_folder", folder))
+
+
+def _open(name: str, read: Callable[[], Source]) -> Source:
+    """What `read` opens, with the remedy that error messages name where the prepared files are damaged."""
+    remedy = f"delete {data_dir() / name} and run: python -m pixlab data prepare {name}"
+    try:
+        source = read()
+    except UserError:
+        raise
+    except Exception as error:  # whatever TFDS raises for damaged files
+        reason = (str(error).splitlines() or [repr(error)])[0][:150]
+        raise UserError(f"{name} cannot be opened ({reason}); {remedy}") from error
+    source.remedy = remedy
+    return source
 
 
 def _need(name: str, ready: bool) -> None:
@@ -111,7 +134,7 @@ def _prepare_labeled() -> str:
 
     folder = by_hand_dir("nyu_labeled")
     if not _labeled_ready():
-        raise UserError(f"nyu_labeled is downloaded by hand: {LABELED_BY_HAND}")
+        raise UserError(f"nyu_labeled is downloaded by hand: {_labeled_by_hand()}")
     counts = {split: len(NyuLabeled(folder, split)) for split in ("train", "test")}
     return f"nyu_labeled is ready in {folder}: {counts['train']} training and {counts['test']} test frames"
 
@@ -120,19 +143,19 @@ def _explain_folder() -> str:
     return "rgbd_folder needs no preparation: give --source rgbd_folder:PATH"
 
 
-LABELED_BY_HAND = (
-    f"nyu_depth_v2_labeled.mat and splits.mat (cs.nyu.edu/~silberman) and classMapping40.mat "
-    f"(github.com/ankurhanda/nyuv2-meta-data), into {by_hand_dir('nyu_labeled')}"
-)
+def _labeled_by_hand() -> str:
+    files = "nyu_depth_v2_labeled.mat and splits.mat (cs.nyu.edu/~silberman) and classMapping40.mat"
+    return f"{files} (github.com/ankurhanda/nyuv2-meta-data), into {by_hand_dir('nyu_labeled')}"
+
 
 CATALOGUE = (
     Entry(
         "rooms",
-        "880 + 120 procedural furnished rooms, 120x160: depth, normals, labels, stereo, flow",
+        "850 + 120 procedural furnished rooms, 120x160: depth, normals, labels, stereo, flow",
         "made on this machine, the same everywhere, on first use",
         "Apache-2.0, as pixlab",
-        "85 MB",
-        "nothing",
+        "100 MB",
+        lambda: "nothing",
         _rooms_ready,
         _prepare_rooms,
     ),
@@ -142,7 +165,7 @@ CATALOGUE = (
         "TFDS, from FastDepth's export of Silberman et al., ECCV 2012",
         "research use; cite Silberman et al.",
         "34 GB archive",
-        f"nothing, or nyudepthv2.tar.gz at {by_hand_dir('nyudepthv2.tar.gz')}",
+        lambda: f"nothing, or nyudepthv2.tar.gz at {by_hand_dir('nyudepthv2.tar.gz')}",
         _nyu_ready,
         _prepare_nyu,
     ),
@@ -152,7 +175,7 @@ CATALOGUE = (
         "Silberman et al., ECCV 2012",
         "research use; cite Silberman et al.",
         "2.8 GB",
-        LABELED_BY_HAND,
+        _labeled_by_hand,
         _labeled_ready,
         _prepare_labeled,
     ),
@@ -162,7 +185,7 @@ CATALOGUE = (
         "you",
         "yours",
         "any",
-        "NAME_rgb.jpg, NAME_depth.png in millimetres, optionally train.txt and test.txt or frames.csv",
+        lambda: "NAME_rgb.jpg, NAME_depth.png in millimetres, optionally train.txt and test.txt or frames.csv",
         lambda: True,
         _explain_folder,
     ),

@@ -1,16 +1,16 @@
 """From a source of frames to batches: shuffled, augmented, read by threads, seekable to any step.
 
-A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one; with `record_name(i)` it can
-say in error messages what a record is. Batch k of a training
-pipeline is a function of (source, seed, k) alone: it does not depend on the number of threads, on the number of
-processes, or on where reading began.
+A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one; with `record_name(i)` and
+`remedy` it can say in error messages what a record is and how to mend it. Batch k of a training pipeline is a function
+of (source, seed, k) alone: it does not depend on the number of threads, on the number of processes, or on where
+reading began.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import jax
@@ -22,11 +22,20 @@ Example = dict[str, np.ndarray]
 WEIGHT = "weight"  # 1 for a real example of an evaluation batch, 0 for one that only fills the last batch
 
 
+@runtime_checkable
+class Source(Protocol):
+    """Frames by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A source with the transform that makes it an example: `augment(frame, rng)` for training, or `map(frame)`."""
 
-    source: Sequence[Any]
+    source: Source
     map: Callable[[Any], Example]
     augment: Callable[[Any, np.random.Generator], Example] | None = None
 
@@ -78,7 +87,7 @@ def examples(split: Split, step: int = 1) -> Iterator[Example]:
 class Readable:
     """A source whose records that cannot be read raise UserError with the record's number."""
 
-    def __init__(self, source: Sequence[Any]):
+    def __init__(self, source: Source):
         self._source = source
 
     def __len__(self) -> int:
@@ -92,7 +101,8 @@ class Readable:
         except Exception as error:  # whatever the reader of a damaged file raises
             named = getattr(self._source, "record_name", lambda i: f"record {i} of the {type(self._source).__name__}")
             reason = (str(error).splitlines() or [repr(error)])[0][:150]
-            raise UserError(f"{named(index)} cannot be read ({reason}); prepare the data again") from error
+            remedy = getattr(self._source, "remedy", "prepare the data again")
+            raise UserError(f"{named(index)} cannot be read ({reason}); {remedy}") from error
 
 
 def _read_options(workers: int) -> grain.ReadOptions:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pixlab.data import transforms
-from pixlab.data.pipeline import Data, Example, Split
+from pixlab.data.pipeline import Data, Example, Source, Split
 from pixlab.errors import UserError
 
 SOURCES = "rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH"
 Size = tuple[int, int]
 
 
-def open_source(name: str, split: str, *, normals: bool = False, classes: int = 40) -> Sequence[Any]:
+def open_source(name: str, split: str, *, normals: bool = False, classes: int = 40) -> Source:
     """The frames of `split` ("train" or "test") of a source; see `python -m pixlab data list`.
 
     Raises UserError for an unknown name, and with the command to give where the source is not prepared.
@@ -58,23 +57,34 @@ def rgbd_data(
         frames = open_source(source, split, normals="normal" in maps, classes=classes)
         splits[split] = Split(
             frames,
-            functools.partial(test_example, frame=frame, crop=crop, truth=truth, maps=tuple(maps)),
-            functools.partial(train_example, frame=frame, crop=crop, maps=tuple(maps), zoom=zoom) if split == "train" else None,
+            functools.partial(test_example, frame=frame, crop=crop, truth=truth, maps=tuple(maps), classes=classes),
+            functools.partial(train_example, frame=frame, crop=crop, maps=tuple(maps), zoom=zoom, classes=classes)
+            if split == "train"
+            else None,
         )
     return Data(batch=batch, splits=splits, workers=workers)
 
 
 def train_example(
-    raw: Example, rng: np.random.Generator, *, frame: Size, crop: Size, maps: Sequence[str], zoom: float
+    raw: Example,
+    rng: np.random.Generator,
+    *,
+    frame: Size,
+    crop: Size,
+    maps: Sequence[str],
+    zoom: float,
+    classes: int = 40,
 ) -> Example:
     """An augmented example of size `crop`, enlarged by up to `zoom`."""
-    resized = transforms.resize(_keep(raw, maps), size=frame)
+    resized = transforms.resize(_keep(raw, maps, classes), size=frame)
     return transforms.finish(transforms.augment(resized, rng, size=crop, scale=(1.0, zoom)))
 
 
-def test_example(raw: Example, *, frame: Size, crop: Size, truth: Size, maps: Sequence[str]) -> Example:
+def test_example(
+    raw: Example, *, frame: Size, crop: Size, truth: Size, maps: Sequence[str], classes: int = 40
+) -> Example:
     """The central crop of the image at network size, with the whole frame's maps at the size to score at."""
-    raw = _keep(raw, maps)
+    raw = _keep(raw, maps, classes)
     image = transforms.centre(transforms.resize({"image": raw["image"]}, size=frame), size=crop)
     return transforms.finish(transforms.resize(raw, size=truth)) | {"image": transforms.finish(image)["image"]}
 
@@ -84,8 +94,10 @@ def photo_example(image: np.ndarray, *, crop: Size) -> Example:
     return {"image": transforms.finish(transforms.resize({"image": image}, size=crop))["image"]}
 
 
-def _keep(raw: Example, maps: Sequence[str]) -> Example:
+def _keep(raw: Example, maps: Sequence[str], classes: int) -> Example:
     missing = [name for name in maps if name not in raw]
     if missing:
         raise UserError(f"this source has no {' or '.join(missing)}; it has {', '.join(sorted(raw))}")
+    if "label" in maps and (largest := raw["label"].max()) > classes:
+        raise UserError(f"this source has a label {largest}, but there are {classes} classes: give more --classes")
     return {name: raw[name] for name in ("image", "intrinsics", *maps) if name in raw}

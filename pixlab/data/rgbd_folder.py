@@ -56,13 +56,13 @@ def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None =
         if file.exists():
             return np.load(file).astype(np.float32)
     normal, valid = normals_from_depth(depth, intrinsics)
-    normal = np.where(valid > 0, normal, 0).astype(np.float32)
+    normal = np.where(valid > 0, normal, 0).astype(np.float16)  # rounded always, so that the first time is no exception
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{digest}.{os.getpid()}.{threading.get_ident()}.partial.npy")
-        np.save(partial, normal.astype(np.float16))
+        np.save(partial, normal)
         os.replace(partial, file)  # other readers see all of the file or none of it
-    return normal
+    return normal.astype(np.float32)
 
 
 class RgbdFolder:

@@ -108,9 +108,7 @@ def stepped(draw: Draw, camera: Camera) -> Camera:
     return Camera(look(place, forward, draw.uniform(-0.05, 0.05)), camera.intrinsics)
 
 
-def expose(
-    light: Float[np.ndarray, "h w 3"], gain: float, draw: Draw, noise: float
-) -> UInt8[np.ndarray, "h w 3"]:
+def expose(light: Float[np.ndarray, "h w 3"], gain: float, draw: Draw, noise: float) -> UInt8[np.ndarray, "h w 3"]:
     """A camera's picture of linear light: gain, square-root tone curve, a little noise, 8 bits."""
     shown = np.sqrt(np.clip(light * gain, 0.0, 1.0)) * 255
     grain = draw.random(light.shape[:2]) + draw.random(light.shape[:2]) - 1

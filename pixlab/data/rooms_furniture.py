@@ -15,9 +15,7 @@ from pixlab.data.rooms_texture import STRIPES, Material
 def _legs(w, d, z, thick, label, material, inset=0.02):
     x, y = w / 2 - inset, d / 2 - inset
     return [
-        Box((i, j, 0.0), (i + thick, j + thick, z), label, material)
-        for i in (-x, x - thick)
-        for j in (-y, y - thick)
+        Box((i, j, 0.0), (i + thick, j + thick, z), label, material) for i in (-x, x - thick) for j in (-y, y - thick)
     ]
 
 

@@ -82,9 +82,7 @@ def render(scene: Scene, camera: Camera, *, height: int, width: int) -> dict[str
     at = np.flatnonzero(edge)
     if at.size:
         # two more rays on the slant, so that both upright and level edges get steps of a third
-        more = rays(
-            camera, np.concatenate([x[at] - 0.3, x[at] + 0.3]), np.concatenate([y[at] - 0.15, y[at] + 0.15])
-        )
+        more = rays(camera, np.concatenate([x[at] - 0.3, x[at] + 0.3]), np.concatenate([y[at] - 0.15, y[at] + 0.15]))
         one, two = np.split(shade(scene, camera, cast(scene, origin, more), more), 2, axis=1)
         light[:, at] = (light[:, at] + (one + two)) * (1 / 3)
 

@@ -385,9 +385,7 @@ def test_textures_are_filtered_to_the_pixel():
     np.testing.assert_allclose(line(np.abs(x), 0.004, np.full(61, 0.02)), expected, atol=1e-3)
     tiles = Material(TILES, (0.6, 0.6, 0.6), (0.2, 0.2, 0.2), (0.1, 0.1), mottle=0.0, gap=0.01, vary=0.1)
     u, v = np.random.default_rng(0).uniform(0, 10, (2, 20000))
-    near, far = (
-        Textures([tiles])(np.zeros(20000, int), u, v, np.full(20000, f))[0].mean() for f in (0.001, 0.05)
-    )
+    near, far = (Textures([tiles])(np.zeros(20000, int), u, v, np.full(20000, f))[0].mean() for f in (0.001, 0.05))
     assert abs(near - far) < 0.03
     # 1 - (0.08 / 0.1)^2 of the floor is gap
     assert abs(near - (0.6 - 0.36 * 0.4)) < 0.01

@@ -1,7 +1,7 @@
 """TFDS builder of `rooms`: procedural RGB-D rooms, made on this machine in about a minute, nothing to download.
 
-    prepare("data")                             # once
-    frames = RoomsSource("data", "train")       # frames[0]["image"], frames[0]["depth"], ...
+prepare("data")                             # once
+frames = RoomsSource("data", "train")       # frames[0]["image"], frames[0]["depth"], ...
 """
 
 from __future__ import annotations

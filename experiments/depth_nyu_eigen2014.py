@@ -1,0 +1,223 @@
+"""Depth from one image on NYU Depth v2, in two scales.
+
+Eigen, Puhrsch & Fergus, "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NIPS 2014
+(arXiv 1406.2283).
+
+    python -m experiments.depth_nyu_eigen2014                minutes on a laptop, on procedural rooms
+    python -m experiments.depth_nyu_eigen2014 coarse_fine    the paper's, on NYU Depth v2 (python -m pixlab data list)
+
+A coarse network sees the whole image; then it is held and a fine one refines its map. Scale-invariant loss.
+
+What differs from the paper: the coarse convolutions start at random, since no published ImageNet file fits their 96
+filters; depths that equal an image's smallest or largest are not masked. Scores are taken where the map lies; the paper
+further leaves out what Make3D does not predict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pixlab import baselines, maps, pictures
+from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.data.pipeline import Data
+from pixlab.data.rgbd import photo_example, rgbd_data
+from pixlab.losses.depth import log_target, scale_invariant_loss
+from pixlab.metrics.crops import Crop
+from pixlab.metrics.depth import depth_metrics
+from pixlab.models.eigen2014 import LOG_DEPTH_MEAN, Coarse, Fine, fine_size
+from pixlab.models.eigen_fergus import output_positions
+from pixlab.net import Net, init_all
+from pixlab.optim import Rule, sgd_by_layer
+from pixlab.run import Experiment
+from pixlab.train import Options
+
+COLUMNS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "sc_inv")
+PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set
+    "mean": (0.418, 0.711, 0.874, 0.408, 0.581, 1.244, 0.430, 0.304),
+    "coarse": (0.618, 0.891, 0.969, 0.228, 0.223, 0.871, 0.283, 0.221),
+    "coarse + fine": (0.611, 0.887, 0.971, 0.215, 0.212, 0.907, 0.285, 0.219),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Options):
+    """Depth in two scales (Eigen, Puhrsch & Fergus 2014)."""
+
+    source: str = "nyu_depth_v2"
+    """Frames: rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH."""
+    width: float = 1.0
+    """Channels as a fraction of the paper's."""
+    frame: tuple[int, int] = (240, 320)
+    """Rows and columns that frames are brought to."""
+    crop: tuple[int, int] = (228, 304)
+    """Rows and columns of the network's input."""
+    truth: tuple[int, int] = (480, 640)
+    """Rows and columns at which predictions are scored."""
+    zoom: float = 1.5
+    """Largest enlargement in augmentation (depth is divided by it)."""
+    coarse_steps: int = 62_500
+    """Steps of the coarse network (2M samples)."""
+    fine_steps: int = 46_875
+    """Steps of the fine network (1.5M samples); 0: the coarse network alone."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """sgd: the paper's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
+    lr: float = 1.0
+    """Factor on the paper's rates, or Adam's rate."""
+    lam: float = 0.5
+    """How little a global scale counts: 0 as much as all else, 1 not at all."""
+    pooling: Literal["image", "batch"] = "batch"
+    """Scale-invariant term: per image as in the paper's formula, or pooled over the batch as in the release."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the networks compute in; parameters, losses and scores are float32."""
+
+
+CONFIGS = {
+    "quick": Config(
+        source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), zoom=1.0, batch=8,
+        optimiser="adam", lr=1e-3, coarse_steps=500, fine_steps=200, save_every=200, eval_every=350,
+    ),
+    "coarse_fine": Config(),
+    "coarse": Config(fine_steps=0),
+}  # fmt: skip
+
+
+def networks(config: Config) -> dict[str, Net]:
+    """The two scales as networks of their own, so that a stage can hold one still."""
+    he = nn.initializers.he_normal() if config.optimiser == "adam" else None  # the paper's assumes an ImageNet trunk
+    start = dict(width=config.width, mean_log_depth=LOG_DEPTH_MEAN, kernel_init=he)
+    image, coarse = (1, *config.crop, 3), (1, *map(fine_size, config.crop), 1)
+    nets = {"coarse": (Coarse(**start), (image,))}
+    if config.fine_steps:
+        nets["fine"] = Fine(**start), (image, coarse)
+    return {name: Net(name, module, shapes, jnp.dtype(config.dtype)) for name, (module, shapes) in nets.items()}
+
+
+def recipe(config: Config) -> Recipe:
+    """The stages, the loss, the scores."""
+    nets = networks(config)
+
+    def coarse(params, carry, image, **mode):
+        """Log-depth of the whole image, at a quarter of its size."""
+        return nets["coarse"](params, carry, image, **mode)[0]
+
+    def fine(params, carry, image, **mode):
+        """The coarse map, refined."""
+        return nets["fine"](params, carry, image, coarse(params, carry, image), **mode)[0]
+
+    def loss_of(network, name):
+        def loss(params, carry, batch, key):
+            log_depth = network(params, carry, batch["image"], train=True, key=key)
+            rows, columns = (output_positions(n, 2) for n in config.crop)
+            depth, valid = (batch[name][:, rows][:, :, columns] for name in ("depth", "valid"))
+            target = log_target(depth, valid)
+            value = scale_invariant_loss(log_depth, target, valid, lam=config.lam, pooling=config.pooling)
+            return value, Aux()
+
+        return {name: Objective((name,), loss, optimiser(config, steps[name]))}
+
+    def predict(params, carry, batch):
+        log_depth = (fine if "fine" in nets else coarse)(params, carry, batch["image"])
+        return {"depth": jnp.exp(log_depth)}
+
+    steps = {"coarse": config.coarse_steps, "fine": config.fine_steps}
+    stages = [Stage(steps["coarse"], loss_of(coarse, "coarse"))]
+    if "fine" in nets:
+        stages.append(Stage(steps["fine"], loss_of(fine, "fine")))
+    region = covered(config)
+    metrics = {"depth": depth_metrics(covers=region, crop=region)}
+    return Recipe(init_all(*nets.values()), tuple(stages), predict, metrics, renderer(config))
+
+
+def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
+    """The paper's SGD with a rate for each kind of layer, or Adam for networks that start at random."""
+    if config.optimiser == "adam":
+        return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
+    rules = [
+        Rule("coarse/trunk", 0.001, decay=5e-4),
+        Rule("coarse/fc", 0.1, decay=1e-4),
+        Rule("fine/conv2", 0.01, decay=1e-4),
+        Rule("fine/", 0.001, decay=1e-4),
+    ]
+    return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
+
+
+def cells(crop: tuple[int, int]) -> list[int]:
+    """Top, bottom, left and right of the input pixels that the map stands for: cells of 4x4."""
+    edges = []
+    for positions in (output_positions(n, 2) for n in crop):
+        edges += [int(positions[0]) - 1, int(positions[-1]) + 3]
+    return edges
+
+
+def covered(config: Config) -> Crop:
+    """The part of the frame that the output covers: rows 10..230, columns 12..308 of 240x320 in the paper."""
+    margins = [(frame - crop) // 2 for frame, crop in zip(config.frame, config.crop, strict=True)]
+    offsets = [margins[0], margins[0], margins[1], margins[1]]
+    return Crop(*(edge + offset for edge, offset in zip(cells(config.crop), offsets, strict=True)), *config.frame)
+
+
+def data(config: Config) -> Data:
+    """Frames augmented as in the paper."""
+    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
+    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=("depth",),
+                     zoom=config.zoom)  # fmt: skip
+
+
+def answers(config: Config, data: Data) -> dict:
+    """What needs no network: the training set's mean."""
+    rows, _ = covered(config).slices(*config.truth)
+    return baselines.means(data, rows=rows)
+
+
+def renderer(config: Config):
+    """Strips of input, truth, prediction and error, of the part that the output covers."""
+    rows, columns = covered(config).slices(*config.truth)
+    top, bottom, left, right = cells(config.crop)
+
+    def render(example, prediction) -> dict[str, np.ndarray]:
+        true, valid = (example[name][rows, columns] for name in ("depth", "valid"))
+        image = example["image"][top:bottom, left:right]
+        return {"depth": pictures.depth_strip(image, true, valid, prediction["depth"])}
+
+    return render
+
+
+def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
+    """A photo as the network takes it."""
+    return photo_example(image, crop=config.crop)
+
+
+def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
+    """What `python -m pixlab predict` writes, at the photo's size: depth in mm and in colour."""
+    return maps.depth_files(image, prediction["depth"], covers=Crop(*cells(config.crop), *config.crop))
+
+
+def published(config: Config) -> dict[str, dict[str, float]]:
+    """The paper's rows, beside runs on frames of NYU."""
+    if config.source == "rooms":
+        return {}
+    names = [f"depth/{column}" for column in COLUMNS]
+    return {row: dict(zip(names, values, strict=True)) for row, values in PUBLISHED.items()}
+
+
+experiment = Experiment(
+    "experiments.depth_nyu_eigen2014",
+    CONFIGS,
+    recipe,
+    data,
+    baselines=answers,
+    published=published,
+    paper="coarse_fine",
+    photo=photo,
+    export=export,
+)
+main = experiment.main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""Semantic labels from one image, with or without its depth and normals, on the labelled frames of NYU Depth v2.
+
+Eigen & Fergus, "Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale Convolutional
+Architecture", ICCV 2015 (arXiv 1411.4734), section 4.3: 40, 13 or 4 classes.
+
+    python -m experiments.labels_nyu                             minutes on a laptop, on procedural rooms
+    python -m experiments.labels_nyu classes40                   the paper's (python -m pixlab data list)
+    python -m experiments.labels_nyu predicted --depth-run runs/depth_nyu-alexnet
+
+Scale 1 sees the colours alone; scales 2 and 3 also see log-depth and normals, if `geometry` gives any: measured ones,
+or what a trained run of experiments.depth_nyu predicts, whose networks are then held inside this run. Scales 1 and 2
+are trained together, then held while scale 3 is trained. Class 0, unlabelled, is neither trained on nor scored.
+
+What differs from the paper: it does not say how long it trained, so the steps, some 400 and 200 passes over the frames,
+are a choice; the AlexNet trunk starts at random, since no published file fits its 96 filters; "scale 1 only" gets a 5x5
+linear convolution on its enlarged features, which the paper does not describe; scores are taken where the output lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import depth_nyu
+from pixlab import baselines, maps, pictures
+from pixlab.core import Aux, Objective, Recipe, Stage, eval_params
+from pixlab.data.nyu_classes import NAMES
+from pixlab.data.pipeline import Data
+from pixlab.data.rgbd import open_source, rgbd_data
+from pixlab.data.rooms_labels import NAMES as ROOMS
+from pixlab.errors import UserError
+from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
+from pixlab.metrics.crops import Crop, inside, onto_frame
+from pixlab.metrics.segmentation import segmentation_metrics
+from pixlab.models.eigen2014 import scaled
+from pixlab.models.eigen_fergus import Scale1, Stack, enlarge, fine_shape, output_positions, scale_size
+from pixlab.models.eigen_fergus_labels import LabelsScale2, LabelsScale3
+from pixlab.net import Net
+from pixlab.nn.upsample import triangle_upsample
+from pixlab.optim import Rule, sgd_by_layer
+from pixlab.run import Experiment, Run
+from pixlab.train import Options
+
+GEOMETRY = "geometry"  # the entry of the parameters that holds the networks which predict depth and normals
+
+# Pixel accuracies of the authors' talk on the paper, "contribution of scales", for an image with its measured depth and
+# normals and for the image alone. Their trunk is AlexNet by the depth and normals columns of the same table.
+PUBLISHED = {
+    (1,): {(4, "true"): 0.715, (4, "none"): 0.715, (13, "true"): 0.581, (13, "none"): 0.581},
+    (2,): {(4, "true"): 0.774, (4, "none"): 0.672, (13, "true"): 0.651, (13, "none"): 0.531},
+    (1, 2): {(4, "true"): 0.801, (4, "none"): 0.744, (13, "true"): 0.698, (13, "none"): 0.632},
+    (1, 2, 3): {(4, "true"): 0.806, (4, "none"): 0.753, (13, "true"): 0.705, (13, "none"): 0.640},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Options):
+    """Semantic labels in three scales (Eigen & Fergus 2015)."""
+
+    source: str = "nyu_labeled"
+    """Frames with labels: rooms, nyu_labeled or rgbd_folder:PATH."""
+    classes: int = 40
+    """Classes without "unlabelled": 40, 13 or 4 of NYU, 16 of rooms."""
+    geometry: Literal["none", "true", "predicted"] = "true"
+    """What the networks see beside the image: nothing, measured or predicted depth and normals."""
+    depth_run: str = ""
+    """Run folder of experiments.depth_nyu that predicts the geometry."""
+    class_weights: Literal["none", "median_frequency"] = "none"
+    """median_frequency: rare classes count more (Eigen & Fergus 2015, section 4.3)."""
+    net: Literal["alexnet", "vgg16"] = "alexnet"
+    """Convolutions of scale 1."""
+    scales: tuple[int, ...] = (1, 2, 3)
+    """Which scales there are: 1 | 2 | 1 2 | 1 2 3 (the paper's ablation)."""
+    width: float = 1.0
+    """Channels as a fraction of the paper's."""
+    frame: tuple[int, int] = (240, 320)
+    """Rows and columns that frames are brought to."""
+    crop: tuple[int, int] = (228, 304)
+    """Rows and columns of the network's input."""
+    truth: tuple[int, int] = (480, 640)
+    """Rows and columns at which predictions are scored."""
+    zoom: float = 1.5
+    """Largest enlargement in augmentation (depth is divided by it)."""
+    coarse_steps: int = 10_000
+    """Steps of scales 1 and 2 together."""
+    fine_steps: int = 5_000
+    """Steps of scale 3."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """sgd: the rate for each kind of layer of depth_nyu. adam: one rate with cosine decay, He initialisation."""
+    lr: float = 1.0
+    """Factor on those rates, or Adam's rate."""
+    weights: str = ""
+    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the networks compute in; parameters, losses and scores are float32."""
+
+
+CONFIGS = {
+    "quick": Config(
+        source="rooms", classes=16, geometry="none", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160),
+        zoom=1.0, batch=8, optimiser="adam", lr=1e-3, coarse_steps=500, fine_steps=200, save_every=200, eval_every=350,
+    ),
+    "classes40": Config(),
+    "classes13": Config(classes=13),
+    "classes4": Config(classes=4),
+    "vgg16": Config(net="vgg16", batch=16, coarse_steps=20_000, fine_steps=10_000),
+    "predicted": Config(geometry="predicted", depth_run="runs/depth_nyu-alexnet"),
+    "rgb": Config(geometry="none"),
+    "scale1": Config(classes=4, scales=(1,), geometry="none"),
+    "scale2": Config(classes=4, scales=(2,)),
+    "scales12": Config(classes=4, scales=(1, 2)),
+    "rgb_scale2": Config(classes=4, scales=(2,), geometry="none"),
+    "rgb_scales12": Config(classes=4, scales=(1, 2), geometry="none"),
+    "rgb_scales123": Config(classes=4, geometry="none"),
+}  # fmt: skip
+
+
+class Head1(nn.Module):
+    """Scale 1 alone: a 5x5 linear convolution on its enlarged features [b, h1, w1, c] -> "logits" [b, h2, w2, n]."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, image, coarse, train: bool = False):
+        enlarged = triangle_upsample(coarse, fine_shape(image))
+        return {"logits": Stack(0, 0, self.classes, name="labels")(enlarged)}
+
+
+def networks(config: Config) -> dict[str, Net]:
+    """The scales as networks of their own, so that a stage can hold one still."""
+    he = nn.initializers.he_normal() if config.optimiser == "adam" else None  # the paper's assumes an ImageNet trunk
+    start = dict(kernel_init=he, width=config.width)
+    count = config.classes + 1  # with "unlabelled"
+    image = (1, *config.crop, 3)
+    features, quarter = ((1, *(scale_size(n, scale) for n in config.crop)) for scale in (1, 2))
+    features = (*features, scaled(64, config.width)) if 1 in config.scales else None
+    seen = [None, None] if config.geometry == "none" else [(1, *config.crop, 1), image]
+    nets = {}
+    if 1 in config.scales:
+        nets["scale1"] = Scale1(config.net, relu=False, dropout=0.8, **start), [image]
+    if config.scales == (1,):
+        nets["head1"] = Head1(count), [image, features]
+    if 2 in config.scales:
+        nets["scale2"] = LabelsScale2(count, **start), [image, features, *seen]
+    if 3 in config.scales:
+        nets["scale3"] = LabelsScale3(count, **start), [image, (*quarter, count), *seen]
+    return {name: Net(name, module, tuple(shapes), jnp.dtype(config.dtype)) for name, (module, shapes) in nets.items()}
+
+
+def recipe(config: Config) -> Recipe:
+    """The stages, the loss, the scores."""
+    nets = networks(config)
+    trained_first = tuple(name for name in nets if name != "scale3")
+    run = open_geometry(config) if config.geometry == "predicted" else None
+
+    def seen(params, batch):
+        """Depth and normals at the size of the image, as the networks take them."""
+        if config.geometry == "none":
+            return None, None
+        if run is None:
+            return batch["depth"], batch["normal"]
+        theirs = jax.lax.stop_gradient(run.recipe.predict(params[GEOMETRY], {}, {"image": batch["image"]}))
+        scale = 3 if 3 in run.config.scales else 2
+        return tuple(enlarge(theirs[name], config.crop, scale) for name in ("depth", "normal"))
+
+    def coarse(params, carry, image, geometry, **mode):
+        """Scales 1 and 2: class scores at a quarter of the image's size."""
+        features = nets["scale1"](params, carry, image, **mode)[0] if "scale1" in nets else None
+        if "head1" in nets:
+            return nets["head1"](params, carry, image, features, **mode)[0]["logits"]
+        return nets["scale2"](params, carry, image, features, *geometry, **mode)[0]["logits"]
+
+    def fine(params, carry, image, geometry, **mode):
+        """Scale 3 on what scales 1 and 2 predict: the same at a half."""
+        quarter = coarse(params, carry, image, geometry)
+        return nets["scale3"](params, carry, image, quarter, *geometry, **mode)[0]["logits"]
+
+    def truth(label, scale):
+        """The labels of the input pixels where the outputs of `scale` lie."""
+        rows, columns = (output_positions(n, scale) for n in config.crop)
+        return label[:, rows][:, :, columns]
+
+    def cross_entropy(logits, label):
+        valid = label_valid(label, classes=config.classes + 1)
+        return softmax_cross_entropy(logits, label, valid, class_weights=weights(config))
+
+    def coarse_loss(params, carry, batch, key):
+        logits = coarse(params, carry, batch["image"], seen(params, batch), train=True, key=key)
+        return cross_entropy(logits, truth(batch["label"], 2)), Aux()
+
+    def fine_loss(params, carry, batch, key):
+        """On a random window of scale 3's output, of the size of scale 2's, as for depth."""
+        logits = fine(params, carry, batch["image"], seen(params, batch), train=True, key=key)
+        size, whole = ([scale_size(n, scale) for n in config.crop] for scale in (2, 3))
+        top, left = jax.random.randint(key, (2,), 0, jnp.asarray(whole) - jnp.asarray(size) + 1)
+        both = (
+            jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3]))
+            for x in (logits, truth(batch["label"], 3))
+        )
+        return cross_entropy(*both), Aux()
+
+    def predict(params, carry, batch):
+        geometry = seen(params, central(config, batch) if config.geometry == "true" else batch)
+        return {"logits": (fine if "scale3" in nets else coarse)(params, carry, batch["image"], geometry)}
+
+    steps = config.coarse_steps
+    stages = [Stage(steps, {"coarse": Objective(trained_first, coarse_loss, optimiser(config, steps))})]
+    if "scale3" in nets:
+        steps = config.fine_steps
+        stages.append(Stage(steps, {"fine": Objective(("scale3",), fine_loss, optimiser(config, steps))}))
+    return Recipe(start(config, nets, run), tuple(stages), predict, {"label": metric(config)}, renderer(config))
+
+
+def central(config: Config, batch):
+    """The whole frame's depth and normals at the pixels of the network's input: the central crop, nearest pixel."""
+    index = []
+    for frame, crop, whole in zip(config.frame, config.crop, batch["depth"].shape[1:3], strict=True):
+        index.append(((np.arange(crop) + (frame - crop) // 2 + 0.5) * whole / frame).astype(int))
+    rows, columns = index
+    return {name: batch[name][:, rows][:, :, columns] for name in ("depth", "normal")}
+
+
+def open_geometry(config: Config) -> Run:
+    """The run that predicts depth and normals. Raises UserError where it does not fit this config."""
+    if not config.depth_run:
+        raise UserError("--geometry predicted needs --depth-run, the run folder of an experiments.depth_nyu run")
+    run = Run.open(config.depth_run)
+    theirs = run.config
+    if not isinstance(theirs, depth_nyu.Config) or set(theirs.tasks) != set(depth_nyu.CHANNELS):
+        raise UserError(f"{config.depth_run}: give a run of experiments.depth_nyu that predicts depth and normals")
+    if theirs.crop != config.crop:
+        raise UserError(f"{config.depth_run}: takes images of {theirs.crop}, not {config.crop}; give it as --crop")
+    return run
+
+
+def geometry_params(run: Run):
+    """The trained networks of `run`."""
+    with jax.ensure_compile_time_eval():  # asked for while the start of training is traced
+        return jax.device_get(eval_params(run.state))
+
+
+def start(config: Config, nets: dict[str, Net], run: Run | None):
+    """Random parameters, the trunk as in depth_nyu, and the trained networks of `run` if there is one."""
+    init = depth_nyu.start(config, nets)
+    if run is None:
+        return init
+
+    def init_with_geometry(key):
+        params, carry = init(key)
+        return params | {GEOMETRY: jax.tree.map(jnp.asarray, geometry_params(run))}, carry
+
+    return init_with_geometry
+
+
+def weights(config: Config) -> np.ndarray | None:
+    """Class weights [classes + 1], 0 for "unlabelled"; None if all count the same."""
+    return _median_frequency(config.source, config.classes) if config.class_weights == "median_frequency" else None
+
+
+@functools.cache
+def _median_frequency(source: str, classes: int) -> np.ndarray:
+    frames = open_source(source, "train", classes=classes)
+    counts = (class_counts(frames[i]["label"], classes=classes + 1) for i in range(len(frames)))
+    return median_frequency_weights(sum(counts))
+
+
+def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
+    """SGD with the rates that the release has for depth and normals, or Adam for networks that start at random."""
+    if config.optimiser == "adam":
+        return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
+    rules = [
+        Rule("trunk", 0.001, decay=5e-4),
+        Rule("fc", 0.1, decay=1e-5),
+        Rule("first/|head1|scale2/labels/conv5|scale3/labels/conv4", 0.001, decay=1e-4),  # first and last
+        Rule("conv", 0.01, decay=1e-4),
+    ]
+    return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
+
+
+def metric(config: Config):
+    """Scores of the pixels that the output covers, each by the nearest prediction."""
+    region = depth_nyu.covered(config)
+    scores = segmentation_metrics(config.classes + 1, valid="covered")
+
+    def stats(prediction, example):
+        height, width = example["label"].shape[:2]
+        label = jnp.argmax(prediction["logits"], axis=-1, keepdims=True).astype(jnp.float32)
+        whole = onto_frame(label, height, width, covers=region).astype(jnp.int32)
+        return scores.stats({"label": whole}, example | {"covered": inside(region, height, width)})
+
+    return scores._replace(stats=stats)
+
+
+def data(config: Config) -> Data:
+    """Frames augmented as in Eigen, Puhrsch & Fergus 2014, with what the networks see. Raises UserError for a wrong
+    number of classes."""
+    if config.source == "rooms" and config.classes != len(ROOMS) - 1:
+        raise UserError(f"rooms has {len(ROOMS) - 1} classes, not {config.classes}: give --classes {len(ROOMS) - 1}")
+    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
+    seen = ("depth", "normal") if config.geometry == "true" else ()
+    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=("label", *seen),
+                     classes=config.classes, zoom=config.zoom)  # fmt: skip
+
+
+def answers(config: Config, data: Data) -> dict:
+    """What needs no network: the training set's most frequent class."""
+    rows, _ = depth_nyu.covered(config).slices(*config.truth)
+    return baselines.means(data, rows=rows, classes=config.classes + 1)
+
+
+def class_names(config: Config) -> tuple[str, ...]:
+    """The classes by number, "unlabelled" first."""
+    if config.source == "rooms":
+        return ROOMS
+    return ("unlabelled", *NAMES.get(config.classes, [f"class {i + 1}" for i in range(config.classes)]))
+
+
+def renderer(config: Config):
+    """Strips of input, truth, prediction and wrong pixels, of the part that the output covers."""
+    rows, columns = depth_nyu.covered(config).slices(*config.truth)
+    top, left = (slice(int(p[0]), int(p[-1])) for p in (output_positions(n, 3) for n in config.crop))
+    names = class_names(config)
+
+    def render(example, prediction) -> dict[str, np.ndarray]:
+        label = np.argmax(prediction["logits"], axis=-1)[..., None]
+        image = example["image"][top, left]
+        return {"label": pictures.label_strip(image, example["label"][rows, columns], label, names)}
+
+    return render
+
+
+def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
+    """A photo as the network takes it. Raises UserError where the network wants measured depth."""
+    if config.geometry == "true":
+        raise UserError("this run reads measured depth, which photos lack: train with --geometry none or predicted")
+    return depth_nyu.photo(config, image)
+
+
+def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
+    """What `python -m pixlab predict` writes, at the photo's size: class numbers, and in colour."""
+    rows, columns = (output_positions(n, 3) for n in config.crop)
+    part = Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
+    label = np.argmax(prediction["logits"], axis=-1)[..., None]
+    return maps.label_files(image, label, classes=config.classes + 1, covers=part)
+
+
+def published(config: Config) -> dict[str, dict[str, float]]:
+    """The pixel accuracies of the same classes from the same inputs, scale by scale."""
+    if config.source != "nyu_labeled":
+        return {}
+    key = config.classes, config.geometry
+    rows = {f"scale {'+'.join(map(str, scales))}": row[key] for scales, row in PUBLISHED.items() if key in row}
+    return {name: {"label/pixel_accuracy": accuracy} for name, accuracy in rows.items()}
+
+
+experiment = Experiment(
+    "experiments.labels_nyu",
+    CONFIGS,
+    recipe,
+    data,
+    baselines=answers,
+    published=published,
+    paper="classes40",
+    photo=photo,
+    export=export,
+)
+main = experiment.main
+
+if __name__ == "__main__":
+    main()

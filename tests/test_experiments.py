@@ -1,0 +1,174 @@
+"""Every experiment and every named config: the small one runs from end to end, the large ones fit together."""
+
+import dataclasses
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+
+from pixlab import core
+from pixlab.data.images import write_depth_png
+from pixlab.data.rooms import frame
+from pixlab.errors import UserError
+from pixlab.run import Run, claim
+
+FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
+MODULES = sorted(path.stem for path in FOLDER.glob("*_*.py") if "experiment = " in path.read_text())
+EXPERIMENTS = {name: importlib.import_module(f"experiments.{name}").experiment for name in MODULES}
+TINY = dict(width=1 / 16, frame=(80, 104), crop=(76, 100), truth=(80, 104), batch=2, coarse_steps=2, fine_steps=2)
+CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_disable_most_optimizations")
+TINY |= dict(base=4, steps=2, workers=1)  # of networks without stages and without a width
+MAPS = {"depth": 1, "valid": 1, "normal": 3, "normal_valid": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """What a run has compiled, the same run resumed finds on disk; compiling fast matters more than fast code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache := tmp_path_factory.mktemp("compiled")))
+        before = {name: jax.config.values[name] for name in CACHE}
+        for name, value in zip(CACHE, (str(cache), 0.0, True), strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        yield
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory) -> str:
+    """A source of four rooms."""
+    folder = tmp_path_factory.mktemp("frames")
+    for seed in range(4):
+        room = frame(seed, height=80, width=104)
+        Image.fromarray(room["image"]).save(folder / f"{seed}_rgb.png")
+        write_depth_png(folder / f"{seed}_depth.png", room["depth"])
+        Image.fromarray(room["label"][..., 0].astype(np.uint8)).save(folder / f"{seed}_label.png")
+    (folder / "train.txt").write_text("0\n1\n2\n")
+    (folder / "test.txt").write_text("3\n")
+    return f"rgbd_folder:{folder}"
+
+
+@pytest.fixture(autouse=True)
+def data_here(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
+
+
+def shrunk(experiment, name, source, folder):
+    fields = {field.name for field in dataclasses.fields(experiment.configs[name])}
+    small = {k: v for k, v in TINY.items() if k in fields}
+    return dataclasses.replace(experiment.configs[name], source=source, run=str(folder), eval_every=0, **small)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, tmp_path):
+    from pixlab import cli
+    from pixlab.train import Stopped, StopRequest
+
+    experiment = EXPERIMENTS[name]
+    whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "whole"))
+    with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
+        patch.setattr(StopRequest, "__enter__", lambda self: setattr(self, "requested", "SIGTERM") or self)
+        patch.setattr(StopRequest, "__exit__", lambda self, *_: None)
+        with pytest.raises(Stopped, match="saved step 1"):
+            cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))
+    parts = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, parts.state, whole.state)))
+    for file in ("config.json", "result.json", "index.html", "metrics.csv"):
+        assert (tmp_path / "parts" / file).exists()
+    scores = parts.result["rows"][0][1:]
+    assert scores == whole.result["rows"][0][1:] and all(np.isfinite(scores))
+    photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    again = Run.open(tmp_path / "parts")
+    (prediction, files), *rest = again.predict([photo])
+    assert not rest and prediction and all(picture.shape[:2] == (50, 70) for picture in files.values())
+
+
+def shapes(config, size):
+    """A batch, as shapes: the network's image with maps of `size`."""
+    batch = {k: jax.ShapeDtypeStruct((config.batch, *size, c), jnp.float32) for k, c in MAPS.items()}
+    batch |= {"image": jax.ShapeDtypeStruct((config.batch, *config.crop, 3), jnp.float32)}
+    return batch | {"label": jax.ShapeDtypeStruct((config.batch, *size, 1), jnp.int32)}
+
+
+def untrained(config, folder, monkeypatch):
+    """`config` on top of a depth run that was never trained: parameters of the right shapes that take no memory."""
+    from experiments import depth_nyu, labels_nyu
+
+    folder.joinpath("depth").mkdir()
+    claim(folder / "depth", depth_nyu.experiment, "alexnet", depth_nyu.CONFIGS["alexnet"])
+
+    def zeros(run):
+        params, _ = jax.eval_shape(run.recipe.init, jax.random.key(0))
+        return jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), params)
+
+    monkeypatch.setattr(labels_nyu, "geometry_params", zeros)
+    return dataclasses.replace(config, depth_run=str(folder / "depth"))
+
+
+@pytest.mark.parametrize(("name", "config"), [(n, c) for n in MODULES for c in EXPERIMENTS[n].configs])
+def test_every_named_config_fits_together_at_its_real_size(name, config, tmp_path, monkeypatch):
+    chosen = EXPERIMENTS[name].configs[config]
+    if getattr(chosen, "geometry", "") == "predicted":
+        chosen = untrained(chosen, tmp_path, monkeypatch)
+    recipe = EXPERIMENTS[name].recipe(chosen)
+    batch, key = shapes(chosen, chosen.crop), jax.random.key(0)
+    state = jax.eval_shape(lambda k: core.start(recipe, k), key)
+    for stage in recipe.stages:
+        state = jax.eval_shape(lambda s, stage=stage: core.enter(stage, s), state)
+        after, logs = jax.eval_shape(core.make_step(stage), state, batch, key)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), after, state)
+        assert all(jax.tree.leaves(same))
+        assert {f"{objective}/loss" for objective in stage.objectives} <= set(logs)
+    scored = shapes(chosen, chosen.truth)
+    predicted = jax.eval_shape(recipe.predict, state.params, state.carry, scored)
+    assert predicted and all(leaf.shape[0] == chosen.batch for leaf in jax.tree.leaves(predicted))
+    columns = set()
+    for label, metric in recipe.metrics.items():
+        stats = jax.eval_shape(jax.vmap(metric.stats), predicted, scored)
+        none = jax.tree.map(lambda x: np.zeros(x.shape[1:]), stats)
+        columns |= {f"{label}/{score}" for score in metric.result(none)}
+    tasks = {column.split("/")[0] for column in columns}
+    for row in EXPERIMENTS[name].published(chosen).values():  # a score under another name would never be shown
+        assert {column for column in row if column.split("/")[0] in tasks} <= columns
+        assert set(row) & columns
+
+
+@pytest.mark.parametrize(("config", "count"), [("alexnet", 125_218_030), ("vgg16", 217_974_446)])
+def test_the_papers_systems_have_their_parameter_counts(config, count):
+    experiment = EXPERIMENTS["depth_nyu"]
+    params, _ = jax.eval_shape(experiment.recipe(experiment.configs[config]).init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+
+
+def test_unknown_and_unprepared_sources_say_what_to_do(tmp_path):
+    experiment = EXPERIMENTS["depth_nyu"]
+    with pytest.raises(UserError, match="there are rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH"):
+        experiment.main(["quick", "--source", "kitti", "--run", str(tmp_path / "a")])
+    with pytest.raises(UserError, match="run: python -m pixlab data prepare nyu_depth_v2"):
+        experiment.main(["alexnet", "--run", str(tmp_path / "b")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_smaller_than_the_network_allows(frames, tmp_path):
+    with pytest.raises(UserError, match="64"):
+        EXPERIMENTS["depth_nyu"].main(
+            ["--source", frames, "--frame", "60", "60", "--crop", "56", "56", "--run", str(tmp_path)]
+        )
+
+
+def test_a_u_net_trained_at_one_size_predicts_at_others():
+    from experiments import depth_nyu_unet
+
+    recipe = depth_nyu_unet.recipe(dataclasses.replace(depth_nyu_unet.CONFIGS["quick"], base=4))
+    params, carry = jax.eval_shape(recipe.init, jax.random.key(0))
+    for size in ((50, 70), (112, 144), (121, 33)):
+        image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+        assert jax.eval_shape(recipe.predict, params, carry, {"image": image})["depth"].shape == (1, *size, 1)

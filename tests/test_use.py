@@ -1,0 +1,331 @@
+"""As a user meets it: photos, scores, data commands, a notebook, and input that is wrong."""
+
+import functools
+import json
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.transform import resize
+
+from experiments import depth_nyu
+from pixlab.__main__ import main
+from pixlab.data import catalogue
+from pixlab.data.builders import rooms as builder
+from pixlab.data.images import write_depth_png
+from pixlab.data.rooms import frame
+from pixlab.errors import UserError
+from pixlab.models.eigen_fergus import output_positions
+
+CROP = (76, 100)
+TINY = shlex.split(
+    "quick --scales 2 --tasks depth --width 0.0625 --frame 80 104 --crop 76 100 --truth 80 104 --batch 2 "
+    "--coarse-steps 2 --fine-steps 1 --workers 1"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_dir(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("data")
+        patch.setenv("TFDS_DATA_DIR", str(folder))
+        yield folder
+
+
+def write_frames(folder, seeds, size=(80, 104)):
+    folder.mkdir(exist_ok=True)
+    for seed in seeds:
+        room = frame(seed, height=size[0], width=size[1])
+        Image.fromarray(room["image"]).save(folder / f"{seed}_rgb.png")
+        write_depth_png(folder / f"{seed}_depth.png", room["depth"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    return write_frames(tmp_path_factory.mktemp("frames"), range(4))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, frames):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return depth_nyu.main([*TINY, "--source", f"rgbd_folder:{frames}", "--run", str(folder)])
+
+
+def fails(capfd, *args) -> str:
+    """The one line on standard error that a command ends with, at exit status 2."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(a) for a in args])
+    lines = capfd.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
+
+
+def train_fails(folder, *args) -> str:
+    """The one-line message of training that cannot be."""
+    with pytest.raises(UserError) as raised:
+        depth_nyu.main([*TINY, "--run", str(folder / "failing"), *map(str, args)])
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+# Photos
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Files of every kind, each with the pixels (upright RGB) that it stands for."""
+    folder, kinds = tmp_path_factory.mktemp("photos"), {}
+    (folder / "again").mkdir()
+    rgb, grey = picture(76, 100), picture(50, 70, 1)[..., 0]
+    deep = np.linspace(0, 65535, 40 * 30).reshape(40, 30).astype(np.uint16)
+    kinds["room.png"] = rgb
+    Image.fromarray(rgb).save(folder / "room.png")
+    kinds["again/room.png"] = rgb[::-1]
+    Image.fromarray(rgb[::-1]).save(folder / "again" / "room.png")
+    kinds["grey.png"] = np.repeat(grey[..., None], 3, -1)
+    Image.fromarray(grey).save(folder / "grey.png")
+    opaque = np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+    kinds["rgba.png"] = rgb
+    Image.fromarray(opaque).save(folder / "rgba.png")
+    palette = Image.fromarray(picture(33, 44, 2)).quantize(16)
+    kinds["palette.png"] = np.asarray(palette.convert("RGB"))
+    palette.save(folder / "palette.png")
+    kinds["deep.png"] = np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, -1)
+    Image.fromarray(deep).save(folder / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    kinds["turned.png"] = np.rot90(rgb, -1)
+    Image.fromarray(rgb).save(folder / "turned.png", exif=exif)
+    kinds["dot.png"] = picture(1, 1, 3)
+    Image.fromarray(kinds["dot.png"]).save(folder / "dot.png")
+    kinds["panorama.jpg"] = None
+    Image.fromarray(picture(20, 3000, 4)).save(folder / "panorama.jpg")
+    kinds["panorama.jpg"] = np.asarray(Image.open(folder / "panorama.jpg"))
+    return {folder / name: pixels for name, pixels in kinds.items()}
+
+
+def test_predict_on_photos_of_every_kind(run, photos, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    main(["predict", str(run.folder), *map(str, photos), "--out", str(out)])
+    written = capsys.readouterr().out.splitlines()
+    names = [path.stem for path in photos]
+    names[1] = "room-2"
+    assert written == [str(out / f"{name}_{what}.png") for name in names for what in ("depth", "depth_colour")]
+    assert {str(path) for path in out.iterdir()} == set(written)
+    for name, pixels in zip(names, photos.values(), strict=True):
+        ((prediction, files),) = run.predict([np.ascontiguousarray(pixels)])
+        depth, shown = Image.open(out / f"{name}_depth.png"), Image.open(out / f"{name}_depth_colour.png")
+        assert depth.mode == "I;16" and shown.mode == "RGB"
+        assert np.asarray(depth).shape == pixels.shape[:2] == np.asarray(shown).shape[:2]
+        np.testing.assert_allclose(np.asarray(depth), files["depth"].astype(int), atol=1)  # batches round differently
+        metres = prediction["depth"]
+        assert metres.min() * 1000 - 1 <= np.min(depth) and np.max(depth) <= metres.max() * 1000 + 1
+    assert not np.array_equal(Image.open(out / "room_depth.png"), Image.open(out / "room-2_depth.png"))
+
+
+def test_depth_lies_where_the_network_saw_it(run, photos, tmp_path):
+    path = next(iter(photos))  # of the network's own size
+    main(["predict", str(run.folder), str(path), "--out", str(tmp_path)])
+    ((prediction, _),) = run.predict([photos[path]])
+    metres = np.asarray(Image.open(tmp_path / "room_depth.png")) / 1000
+    rows, columns = (output_positions(n, 3) for n in CROP)
+    seen = metres[rows[0] : rows[-1], columns[0] : columns[-1]]
+    wanted = resize(prediction["depth"][..., 0], seen.shape, order=1, mode="edge", anti_aliasing=False)
+    assert np.std(wanted) > 0.01
+    np.testing.assert_allclose(seen, wanted, atol=0.002)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "absent", "folder"])
+def test_an_unreadable_photo_is_one_line_and_the_others_are_predicted(run, photos, tmp_path, capfd, damage):
+    good, bad, out = next(iter(photos)), tmp_path / "bad.png", tmp_path / "out"
+    content = {"truncated": good.read_bytes()[:5000], "text": b"not a photo", "empty": b""}
+    if damage in content:
+        bad.write_bytes(content[damage])
+    elif damage == "folder":
+        bad.mkdir()
+    assert str(bad) in fails(capfd, "predict", run.folder, bad, good, "--out", out)
+    assert {path.name for path in out.iterdir()} == {"room_depth.png", "room_depth_colour.png"}
+
+
+def test_predict_says_what_is_wrong(run, photos, tmp_path, capfd):
+    good = next(iter(photos))
+    (tmp_path / "file").write_text("mine")
+    assert "--out" in fails(capfd, "predict", run.folder, good, "--out", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert "no photos" in fails(capfd, "predict", run.folder)
+    assert "no run here" in fails(capfd, "predict", tmp_path, good)
+    shutil.copy(run.folder / "config.json", tmp_path)
+    assert "has no checkpoints" in fails(capfd, "predict", tmp_path, good)
+
+
+# Scores
+
+
+def printed(text: str) -> dict[str, str]:
+    return dict(line.split() for line in text.splitlines())
+
+
+def test_evaluate_prints_the_scores_of_the_run(run, capsys):
+    main(["evaluate", str(run.folder)])
+    result = json.loads((run.folder / "result.json").read_text())
+    ours = dict(zip(result["columns"][1:], result["rows"][0][1:], strict=True))
+    assert printed(capsys.readouterr().out) == {name: f"{value:.4f}" for name, value in ours.items()}
+
+
+def test_evaluate_on_another_split_and_another_source(run, frames, tmp_path, capsys):
+    main(["evaluate", str(run.folder), "--split", "train"])
+    train = printed(capsys.readouterr().out)
+    for path in frames.iterdir():  # the same frames, the other way round
+        shutil.copy(path, tmp_path)
+    (tmp_path / "test.txt").write_text("0\n1\n2\n")
+    (tmp_path / "train.txt").write_text("3\n")
+    main(["evaluate", str(run.folder), "--source", f"rgbd_folder:{tmp_path}"])
+    assert printed(capsys.readouterr().out) == train
+    main(["evaluate", str(run.folder)])
+    assert printed(capsys.readouterr().out) != train
+
+
+def test_evaluate_says_which_splits_and_sources_there_are(run, tmp_path, capfd):
+    assert "train, test" in fails(capfd, "evaluate", run.folder, "--split", "validation")
+    assert "rgbd_folder:PATH" in fails(capfd, "evaluate", run.folder, "--source", "kitti")
+    assert "no such folder" in fails(capfd, "evaluate", run.folder, "--source", f"rgbd_folder:{tmp_path / 'no'}")
+
+
+# Data
+
+
+NAMES = ["rooms", "nyu_depth_v2", "nyu_labeled", "rgbd_folder"]
+
+
+def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
+    main(["data", "list"])
+    text = capsys.readouterr().out
+    assert [line.split(":")[0] for line in text.splitlines()[2:] if line and line[0] != " "] == NAMES
+    assert all(f"python -m pixlab data prepare {name}" in text for name in NAMES[:3])
+    assert text.count(str(data_dir)) == 3  # the folder, and where files downloaded by hand go
+
+
+def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):
+    assert fails(capfd, "data", "prepare", "kitti").endswith(", ".join(NAMES))
+    assert "classMapping40.mat" in fails(capfd, "data", "prepare", "nyu_labeled")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], ["predict", "evaluate", "data"]),
+        (["predict"], ["Run folder.", "Photos, one or more.", "--out"]),
+        (["evaluate"], ["Run folder.", "--split", "--source", "rgbd_folder:PATH"]),
+        (["data"], ["list", "prepare"]),
+        (["data", "prepare"], ["python -m pixlab data list"]),
+    ],
+)
+def test_help_explains_every_argument(args, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*args, "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0 and all(word in text for word in words)
+
+
+def test_sources_that_are_not_there(tmp_path):
+    assert "there are rooms, nyu_depth_v2, nyu_labeled" in train_fails(tmp_path, "--source", "kitti")
+    for name in ("nyu_depth_v2", "nyu_labeled"):
+        assert train_fails(tmp_path, "--source", name).endswith(f"run: python -m pixlab data prepare {name}")
+    (tmp_path / "empty").mkdir()
+    assert "NAME_depth.png" in train_fails(tmp_path, "--source", f"rgbd_folder:{tmp_path / 'empty'}")
+    assert not (tmp_path / "failing").exists()
+
+
+def test_colour_and_depth_of_different_size(tmp_path):
+    folder = write_frames(tmp_path / "frames", range(3))
+    write_depth_png(folder / "0_depth.png", np.ones((40, 52)))
+    text = train_fails(tmp_path, "--source", f"rgbd_folder:{folder}")
+    assert "0_rgb.png is 104x80" in text and "52x40" in text
+
+
+def test_frames_smaller_than_the_network_are_enlarged(tmp_path):
+    folder = write_frames(tmp_path / "frames", range(3), size=(20, 26))
+    run = depth_nyu.main([*TINY, "--source", f"rgbd_folder:{folder}", "--run", str(tmp_path / "run")])
+    assert all(np.isfinite(run.result["rows"][0][1:]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (["--frame", "60", "60", "--crop", "76", "100"], "76"),
+    ],
+)
+def test_sizes_that_do_not_fit(frames, tmp_path, sizes, words):
+    assert words in train_fails(tmp_path, "--source", f"rgbd_folder:{frames}", *sizes)
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwrite(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 : len(data) // 3 + 2000] = bytes(2000)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("files", "damage"),
+    [("*.array_record-*", halve), ("*.array_record-*", overwrite), ("dataset_info.json", halve)],
+    ids=["half", "overwritten", "index"],
+)
+def test_damaged_rooms_say_what_to_delete_and_what_to_run(few_rooms, tmp_path, monkeypatch, files, damage):
+    shutil.copytree(few_rooms, tmp_path / "data")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    for path in (tmp_path / "data").rglob(files):
+        damage(path)
+    text = train_fails(tmp_path, "--source", "rooms")
+    assert text.startswith("rooms") and "cannot be" in text
+    assert text.endswith(f"; delete {tmp_path / 'data' / 'rooms'} and run: python -m pixlab data prepare rooms")
+    shutil.rmtree(tmp_path / "data" / "rooms")  # what it says helps
+    main(["data", "prepare", "rooms"])
+    assert len(catalogue.rooms("train")) == 4
+
+
+@pytest.fixture
+def few_rooms(tmp_path_factory, monkeypatch):
+    """A data folder with rooms, fewer than usual so that they are made in a second."""
+    few = functools.partial(builder.prepare, train=4, test=2, workers=1, progress=False)
+    monkeypatch.setattr(builder, "prepare", few)
+    folder = tmp_path_factory.getbasetemp() / "few_rooms"
+    builder.prepare(folder)
+    return folder
+
+
+# A notebook
+
+
+def test_from_a_notebook(run, frames):
+    assert run.result["rows"][0][0] == "this run"
+    scores = run.evaluate()
+    assert list(scores) == run.result["columns"][1:]
+    np.testing.assert_allclose(list(scores.values()), run.result["rows"][0][1:], rtol=1e-6)
+    photo = np.asarray(Image.open(frames / "0_rgb.png"))
+    ((prediction, files),) = run.predict([photo])
+    assert prediction["depth"].ndim == 3 and files["depth"].shape == photo.shape[:2]
+    with pytest.raises(UserError, match=r"uint8 \[h, w, 3\], not float64 \[80, 104\]"):
+        list(run.predict([np.zeros((80, 104))]))
+    with pytest.raises(UserError, match="there are rooms"):
+        depth_nyu.main([*TINY, "--source", "kitti"])
+
+
+def test_from_a_shell_the_same_mistake_is_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["depth_nyu", *TINY, "--source", "kitti", "--run", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        depth_nyu.main()
+    text = capsys.readouterr().err
+    assert stopped.value.code == 2 and text.startswith("error: no data source 'kitti'") and text.count("\n") == 1
