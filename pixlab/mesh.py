@@ -66,6 +66,15 @@ def share_batch(batch: Tree, mesh: Mesh) -> Tree:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
 
+def wait_on_cpu(tree: Tree) -> None:
+    """Wait for arrays that CPU devices compute; accelerators go on by themselves.
+
+    Steps sent ahead of one another starve XLA:CPU's threads now and then: an all-reduce waits until it aborts.
+    """
+    if jax.default_backend() == "cpu":
+        jax.block_until_ready(tree)
+
+
 def first_host() -> bool:
     """True on the one process that writes logs."""
     return jax.process_index() == 0

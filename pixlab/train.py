@@ -23,7 +23,7 @@ from pixlab.core import Batch, Nets, Recipe, State
 from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches, train_batches
 from pixlab.errors import UserError
 from pixlab.log import Log
-from pixlab.mesh import first_host, make_mesh, replicated, share_batch
+from pixlab.mesh import first_host, make_mesh, replicated, share_batch, wait_on_cpu
 from pixlab.page import write_page
 from pixlab.progress import Progress
 
@@ -111,6 +111,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                     save()
                     raise
                 state, logs = steps[index](state, batch, key)
+                wait_on_cpu((state, logs))
                 settle()  # of the step before, while the device works on this one
                 done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
                 next_index = recipe.stage_at(done)
@@ -184,7 +185,9 @@ class Evaluator:
 
     def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
         params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
-        return self._score(params, carry, share_batch(batch, self._mesh))
+        out = self._score(params, carry, share_batch(batch, self._mesh))
+        wait_on_cpu(out)
+        return out
 
 
 def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:

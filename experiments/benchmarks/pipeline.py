@@ -1,0 +1,79 @@
+"""Does the input pipeline keep up? The share of the real loop's time that the compiled step takes.
+
+    python -m experiments.benchmarks.pipeline              depth_nyu quick
+    python -m experiments.benchmarks.pipeline frames       another of its configs, if its data is prepared
+
+The same compiled step is timed on one resident batch, then in the loop that the trainer runs: read, share, step, with
+the logs fetched a step late. The share is the first time over the second.
+"""
+
+import itertools
+import sys
+import time
+
+import jax
+
+from experiments.depth_nyu import experiment
+from pixlab import core, mesh
+from pixlab.data.pipeline import train_batches
+
+WARM_UP, STEPS = 5, 60
+
+
+def main(name: str = "quick") -> None:
+    """Print the table for a config of depth_nyu."""
+    mesh.setup()
+    config = experiment.configs[name]
+    data, recipe = experiment.data(config), experiment.recipe(config)
+    devices = mesh.make_mesh(config.batch)
+    here, key = mesh.replicated(devices), jax.random.key(0)
+    state = jax.jit(lambda key: core.start(recipe, key), out_shardings=here)(key)
+    step = jax.jit(core.make_step(recipe.stages[0]), donate_argnums=0, out_shardings=here)
+    batches = train_batches(data, seed=0, start=0)
+
+    def reading() -> float:
+        fresh = train_batches(data, seed=1, start=0)
+        next(fresh)
+        began = time.perf_counter()
+        for _ in itertools.islice(fresh, STEPS):
+            pass
+        return (time.perf_counter() - began) / STEPS
+
+    def resident(state):
+        batch = mesh.share_batch(next(batches), devices)
+        for count in range(WARM_UP + STEPS):
+            if count == WARM_UP:
+                jax.block_until_ready(state)
+                began = time.perf_counter()
+            state, logs = step(state, batch, key)
+            mesh.wait_on_cpu((state, logs))
+        jax.block_until_ready(state)
+        return state, (time.perf_counter() - began) / STEPS
+
+    def looping(state):
+        waiting = {}
+        for count in range(WARM_UP + STEPS):
+            if count == WARM_UP:
+                jax.block_until_ready(state)
+                began = time.perf_counter()
+            state, logs = step(state, mesh.share_batch(next(batches), devices), key)
+            mesh.wait_on_cpu((state, logs))
+            jax.device_get(waiting)
+            waiting = logs
+        jax.block_until_ready(state)
+        return state, (time.perf_counter() - began) / STEPS
+
+    read = reading()
+    state, first = resident(state)
+    state, loop = looping(state)
+    state, second = resident(state)  # before and after, as a machine's speed drifts
+    alone = (first + second) / 2
+    print(f"{experiment.name} {name}, batch {config.batch}, {devices.size} x {jax.devices()[0].device_kind}")
+    print(f"reading alone      {config.batch / read:8.1f} images/s  ({config.workers} threads)")
+    print(f"compiled step      {config.batch / alone:8.1f} images/s  ({1e3 * alone:.1f} ms)")
+    print(f"the trainer's loop {config.batch / loop:8.1f} images/s  ({1e3 * loop:.1f} ms)")
+    print(f"share of the loop inside the compiled step: {100 * alone / loop:.0f} %")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
