@@ -3,8 +3,9 @@
     python -m experiments.benchmarks.pipeline              depth_nyu quick
     python -m experiments.benchmarks.pipeline frames       another of its configs, if its data is prepared
 
-The same compiled step is timed on one resident batch, then in the loop that the trainer runs: read, share, step, with
-the logs fetched a step late. The share is the first time over the second.
+The loop that the trainer runs (read, share, step, the logs fetched a step late) is timed with what of it passes inside
+the compiled step; then the same step on one resident batch. Where the devices are the cores that also read, reading
+slows the step itself down: the last line says by how much.
 """
 
 import itertools
@@ -51,28 +52,33 @@ def main(name: str = "quick") -> None:
         return state, (time.perf_counter() - began) / STEPS
 
     def looping(state):
-        waiting = {}
+        waiting, outside = {}, 0.0
         for count in range(WARM_UP + STEPS):
             if count == WARM_UP:
                 jax.block_until_ready(state)
-                began = time.perf_counter()
-            state, logs = step(state, mesh.share_batch(next(batches), devices), key)
+                began, outside = time.perf_counter(), 0.0
+            left = time.perf_counter()
+            batch = mesh.share_batch(next(batches), devices)
+            outside += time.perf_counter() - left
+            state, logs = step(state, batch, key)
             mesh.wait_on_cpu((state, logs))
             jax.device_get(waiting)
             waiting = logs
         jax.block_until_ready(state)
-        return state, (time.perf_counter() - began) / STEPS
+        whole = time.perf_counter() - began
+        return state, whole / STEPS, 1 - outside / whole
 
     read = reading()
     state, first = resident(state)
-    state, loop = looping(state)
+    state, loop, inside = looping(state)
     state, second = resident(state)  # before and after, as a machine's speed drifts
     alone = (first + second) / 2
     print(f"{experiment.name} {name}, batch {config.batch}, {devices.size} x {jax.devices()[0].device_kind}")
     print(f"reading alone      {config.batch / read:8.1f} images/s  ({config.workers} threads)")
     print(f"compiled step      {config.batch / alone:8.1f} images/s  ({1e3 * alone:.1f} ms)")
     print(f"the trainer's loop {config.batch / loop:8.1f} images/s  ({1e3 * loop:.1f} ms)")
-    print(f"share of the loop inside the compiled step: {100 * alone / loop:.0f} %")
+    print(f"share of the loop inside the compiled step: {100 * inside:.0f} %")
+    print(f"speed of the loop beside the step alone:    {100 * alone / loop:.0f} %")
 
 
 if __name__ == "__main__":
