@@ -98,6 +98,26 @@ def test_an_epoch_has_every_image_once_and_the_next_one_another_order():
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12)) and epochs[0] != epochs[1]
 
 
+def images_of(process: int, processes: int, monkeypatch, batches) -> list[np.ndarray]:
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    return [batch["image"] for batch, _ in zip(batches(), range(6), strict=False)]
+
+
+def test_processes_share_the_batches_of_one(monkeypatch):
+    data = toy.data(toy.Config())
+    for batches in (lambda: train_batches(data, seed=3, start=5), lambda: eval_batches(data, "test")):
+        whole = images_of(0, 1, monkeypatch, batches)
+        parts = zip(*(images_of(p, 4, monkeypatch, batches) for p in range(4)), strict=True)
+        for k, part in enumerate(parts):
+            together = np.concatenate(part)
+            order = [int(np.flatnonzero((whole[k] == image).all((1, 2, 3)))[0]) for image in together]
+            if len(whole) == 6:  # training: in any order
+                assert sorted(order) == list(range(8))
+            else:
+                np.testing.assert_array_equal(together, whole[k])
+
+
 # Stops
 
 

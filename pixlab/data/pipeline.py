@@ -2,8 +2,8 @@
 
 A source is anything with `len(source)` and `source[i]`, so a `tfds.data_source` is one; with `record_name(i)` and
 `remedy` it can say in error messages what a record is and how to mend it. Batch k of a training pipeline is a function
-of (source, seed, k) alone: it does not depend on the number of threads, on the number of processes, or on where
-reading began.
+of (source, seed, k) alone: it does not depend on the number of threads or on where reading began, and the processes of
+several hosts share it, each with its part of the rows.
 """
 
 from __future__ import annotations
