@@ -86,8 +86,7 @@ class List:
         for entry in CATALOGUE:
             print(f"\n{entry.name}: {entry.what}")
             rows = {"from": entry.origin, "licence": entry.licence, "size": entry.size, "by hand": entry.by_hand()}
-            prepare = f"not prepared; python -m pixlab data prepare {entry.name}"
-            rows["state"] = "prepared" if entry.prepared() else prepare
+            rows["state"] = entry.state()
             for name, text in rows.items():
                 print(f"  {name:8} {text}")
 

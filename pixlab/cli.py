@@ -61,6 +61,8 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     mesh.setup()
     folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
     data = experiment.data(config)
+    if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
+        raise UserError(f"the data has no images in split {' and '.join(missing)}; training needs both train and test")
     run = Run(folder, experiment, config)
     claim(folder, experiment, name, config)
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())

@@ -1,6 +1,10 @@
-"""The one exception that users are meant to read."""
+"""The exceptions that users are meant to read."""
 
 
 class UserError(Exception):
     """A mistake in input, files or options. The message is one line that says what to do; the command line prints
     it without a traceback."""
+
+
+class NoSplit(UserError):
+    """A source is there, but without images of the split that was asked for."""

@@ -104,11 +104,22 @@ class Run:
         for start in range(0, len(photos), batch):
             some = photos[start : start + batch]
             examples = [self.experiment.photo(self.config, photo) for photo in some]
-            stacked = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
-            out = jax.device_get(apply(eval_params(self.state), self.state.carry, stacked))
-            for row, photo in enumerate(some):
-                prediction = {name: value[row] for name, value in out.items()}
+            predictions = _together(lambda stacked: apply(eval_params(self.state), self.state.carry, stacked), examples)
+            for photo, prediction in zip(some, predictions, strict=True):
                 yield prediction, self.experiment.export(self.config, photo, prediction)
+
+
+def _together(apply: Callable[[Batch], Batch], examples: Sequence[Example]) -> list[Batch]:
+    """`apply` to examples as batches of those that have one shape; the predictions in the order of the examples."""
+    groups: dict[tuple, list[int]] = {}
+    for index, example in enumerate(examples):
+        groups.setdefault(tuple((name, np.shape(x)) for name, x in example.items()), []).append(index)
+    predictions: list[Batch] = [{}] * len(examples)
+    for group in groups.values():
+        out = jax.device_get(apply({name: np.stack([examples[i][name] for i in group]) for name in examples[group[0]]}))
+        for row, index in enumerate(group):
+            predictions[index] = {name: value[row] for name, value in out.items()}
+    return predictions
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:

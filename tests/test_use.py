@@ -1,5 +1,6 @@
 """As a user meets it: photos, scores, data commands, a notebook, and input that is wrong."""
 
+import dataclasses
 import functools
 import json
 import shlex
@@ -19,6 +20,7 @@ from pixlab.data.images import write_depth_png
 from pixlab.data.rooms import frame
 from pixlab.errors import UserError
 from pixlab.models.eigen_fergus import output_positions
+from pixlab.run import Run
 
 CROP = (76, 100)
 TINY = shlex.split(
@@ -194,6 +196,23 @@ def test_evaluate_on_another_split_and_another_source(run, frames, tmp_path, cap
     assert printed(capsys.readouterr().out) != train
 
 
+def test_a_folder_of_test_frames_alone_is_scored_but_not_trained_on(run, frames, tmp_path, capfd):
+    for path in frames.iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "test.txt").write_text("3\n")
+    main(["evaluate", str(run.folder), "--source", f"rgbd_folder:{tmp_path}"])
+    alone = printed(capfd.readouterr().out)
+    main(["evaluate", str(run.folder)])  # whose test frame is the last of the four too
+    assert printed(capfd.readouterr().out) == alone
+    words = fails(capfd, "evaluate", run.folder, "--source", f"rgbd_folder:{tmp_path}", "--split", "train")
+    assert "no split 'train'; this data has: test" in words
+    assert "no images in split 'train'" in train_fails(tmp_path / "runs", "--source", f"rgbd_folder:{tmp_path}")
+    (tmp_path / "test.txt").rename(tmp_path / "val.txt")
+    assert "no frames in split 'test'; it has val, all" in train_fails(
+        tmp_path / "runs", "--source", f"rgbd_folder:{tmp_path}"
+    )
+
+
 def test_evaluate_says_which_splits_and_sources_there_are(run, tmp_path, capfd):
     assert "train, test" in fails(capfd, "evaluate", run.folder, "--split", "validation")
     assert "rgbd_folder:PATH" in fails(capfd, "evaluate", run.folder, "--source", "kitti")
@@ -211,6 +230,7 @@ def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
     text = capsys.readouterr().out
     assert [line.split(":")[0] for line in text.splitlines()[2:] if line and line[0] != " "] == NAMES
     assert all(f"python -m pixlab data prepare {name}" in text for name in NAMES[:3])
+    assert "data prepare rgbd_folder" not in text and "--source rgbd_folder:PATH" in text
     assert text.count(str(data_dir)) == 3  # the folder, and where files downloaded by hand go
 
 
@@ -321,6 +341,17 @@ def test_from_a_notebook(run, frames):
         list(run.predict([np.zeros((80, 104))]))
     with pytest.raises(UserError, match="there are rooms"):
         depth_nyu.main([*TINY, "--source", "kitti"])
+
+
+def test_photos_of_several_network_sizes_come_back_in_their_order(run):
+    own = dataclasses.replace(run.experiment, photo=lambda config, photo: {"image": photo[:, :, :1] / np.float32(255)})
+    mean = dataclasses.replace(run.recipe, predict=lambda params, carry, batch: {"mean": batch["image"].mean((1, 2))})
+    other = Run(run.folder, dataclasses.replace(own, recipe=lambda config: mean), run.config)
+    other.experiment = dataclasses.replace(other.experiment, export=lambda config, photo, out: {"size": photo.shape})
+    photos = [np.full((4 + i % 3, 5, 3), 10 * i, np.uint8) for i in range(11)]
+    found = [(float(out["mean"][0]), files["size"]) for out, files in other.predict(photos, batch=4)]
+    assert [shape for _, shape in found] == [photo.shape for photo in photos]
+    np.testing.assert_allclose([mean for mean, _ in found], [10 * i / 255 for i in range(11)], rtol=1e-6)
 
 
 def test_from_a_shell_the_same_mistake_is_one_line(monkeypatch, tmp_path, capsys):

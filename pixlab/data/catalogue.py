@@ -30,8 +30,14 @@ class Entry(NamedTuple):
     licence: str
     size: str
     by_hand: Callable[[], str]
-    prepared: Callable[[], bool]
+    prepared: Callable[[], bool] | None  # None: there is nothing to prepare
     prepare: Callable[[], str]  # returns what to say at the end
+
+    def state(self) -> str:
+        """Whether it is prepared, and if not, by which command."""
+        if self.prepared is None:
+            return f"needs no preparation; --source {self.name}:PATH"
+        return "prepared" if self.prepared() else f"not prepared; python -m pixlab data prepare {self.name}"
 
 
 def rooms(split: str) -> Source:
@@ -186,7 +192,7 @@ CATALOGUE = (
         "yours",
         "any",
         lambda: "NAME_rgb.jpg, NAME_depth.png in millimetres, optionally train.txt and test.txt or frames.csv",
-        lambda: True,
+        None,
         _explain_folder,
     ),
 )

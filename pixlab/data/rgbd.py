@@ -9,7 +9,7 @@ import numpy as np
 
 from pixlab.data import transforms
 from pixlab.data.pipeline import Data, Example, Source, Split
-from pixlab.errors import UserError
+from pixlab.errors import NoSplit, UserError
 
 SOURCES = "rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH"
 Size = tuple[int, int]
@@ -50,11 +50,16 @@ def rgbd_data(
 
     Frames are brought to the size `frame`; training crops `crop` out of the augmented frame. A test example has the
     central `crop` of the image and the whole frame's `maps` ("depth", "normal", "label") at the size `truth`, to
-    score against. All sizes are (height, width).
+    score against. A folder with frames of one split only gives that split. All sizes are (height, width).
     """
     splits = {}
     for split in ("train", "test"):
-        frames = open_source(source, split, normals="normal" in maps, classes=classes)
+        try:
+            frames = open_source(source, split, normals="normal" in maps, classes=classes)
+        except NoSplit:
+            if split == "test" and not splits:
+                raise
+            continue
         splits[split] = Split(
             frames,
             functools.partial(test_example, frame=frame, crop=crop, truth=truth, maps=tuple(maps), classes=classes),

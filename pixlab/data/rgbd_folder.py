@@ -25,7 +25,7 @@ import numpy as np
 
 from pixlab.data.images import read_depth_png, read_image, read_label_png
 from pixlab.data.rgbd_index import INDEX, Row, read_index, write_index
-from pixlab.errors import UserError
+from pixlab.errors import NoSplit, UserError
 
 __all__ = ["RgbdFolder", "frame_normal", "guessed_intrinsics", "write_index"]
 
@@ -104,7 +104,7 @@ class RgbdFolder:
         self.rows = [row for row in rows if split in ("all", row.split)]
         if not self.rows:
             known = ", ".join([*splits, "all"])
-            raise UserError(f"{self.folder}: no frames in split '{split}'; it has {known}")
+            raise NoSplit(f"{self.folder}: no frames in split '{split}'; it has {known}")
         self._labelled = any(row.label for row in self.rows)
 
     def __len__(self) -> int:

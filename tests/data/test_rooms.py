@@ -427,7 +427,7 @@ def test_builder_prepares_and_reads_without_tensorflow(tmp_path, capfd):
         RoomsSource(tmp_path, "train")
     builder = prepare(tmp_path, train=2, test=1, workers=1)
     out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 2 and "making rooms: train 2/2" in err
+    assert out == "" and err.count("\n") == 2 and "making rooms: train 2/2" in err and "\r" not in err
     assert {s: i.num_examples for s, i in builder.info.splits.items()} == {"train": 2, "test": 1}
     assert builder.info.metadata["labels"] == list(LABELS)
     source = pickle.loads(pickle.dumps(RoomsSource(tmp_path, "train", stereo=True)))

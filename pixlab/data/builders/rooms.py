@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -78,11 +79,16 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, seeds):
+        live, shown, total = sys.stderr.isatty(), time.monotonic(), len(seeds)
         for seed, stored in zip(seeds, records(seeds, workers=self._workers), strict=True):
-            done, total = seed - seeds.start + 1, len(seeds)
-            if self._progress and (done % 20 == 0 or done == total):
-                text = f"\rmaking rooms: {'test' if seed >= TEST_SEEDS else 'train'} {done}/{total}"
-                print(text, end="\n" if done == total else "", file=sys.stderr, flush=True)
+            done = seed - seeds.start + 1
+            if self._progress and (done == total or time.monotonic() - shown > (0.2 if live else 10)):
+                shown, text = (
+                    time.monotonic(),
+                    f"making rooms: {'test' if seed >= TEST_SEEDS else 'train'} {done}/{total}",
+                )
+                begin, end = ("\r" if live else ""), ("" if live and done < total else "\n")
+                print(begin + text, end=end, file=sys.stderr, flush=True)
             yield seed, stored | {name: io.BytesIO(stored[name]) for name in PICTURES}
 
 
