@@ -26,10 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pixlab import baselines, maps, pictures
+from pixlab import maps, pictures, rgbd_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
-from pixlab.data.rgbd import photo_example, rgbd_data
 from pixlab.errors import UserError
 from pixlab.losses.depth import eigen_fergus_loss, log_target
 from pixlab.losses.normals import normal_loss
@@ -37,13 +36,13 @@ from pixlab.metrics.crops import Crop
 from pixlab.metrics.depth import depth_metrics
 from pixlab.metrics.normals import normal_metrics
 from pixlab.models.eigen2014 import scaled
-from pixlab.models.eigen_fergus import Head1, Scale1, Scale2, Scale3, output_positions, scale_size
+from pixlab.models.eigen_fergus import Head1, Scale1, Scale2, Scale3, at_outputs, output_positions, scale_size
 from pixlab.net import Net, init_all
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.pretrained.files import read_weights
 from pixlab.pretrained.imagenet import eigen_fergus
+from pixlab.rgbd_task import RgbdOptions
 from pixlab.run import Experiment
-from pixlab.train import Options
 
 MEAN_LOG_DEPTH = 0.82474  # on NYU Depth v2: where predictions start
 CHANNELS = {"depth": 1, "normal": 3}
@@ -66,45 +65,53 @@ PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set; 
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Options):
-    """Depth and normals in three scales (Eigen & Fergus 2015)."""
+class ScalesOptions(RgbdOptions):
+    """Options of the three scales, whatever they predict."""
 
-    source: str = "nyu_depth_v2"
-    """Frames: rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH."""
     net: Literal["alexnet", "vgg16"] = "alexnet"
     """Convolutions of scale 1."""
     scales: tuple[int, ...] = (1, 2, 3)
     """Which scales there are: 1 | 2 | 1 2 | 1 2 3 (the paper's ablation)."""
-    tasks: tuple[Literal["depth", "normal"], ...] = ("depth", "normal")
-    """What is predicted; the tasks share scale 1."""
     width: float = 1.0
     """Channels as a fraction of the paper's."""
-    frame: tuple[int, int] = (240, 320)
-    """Rows and columns that frames are brought to."""
-    crop: tuple[int, int] = (228, 304)
-    """Rows and columns of the network's input."""
-    truth: tuple[int, int] = (480, 640)
-    """Rows and columns at which predictions are scored."""
-    zoom: float = 1.5
-    """Largest enlargement in augmentation (depth is divided by it)."""
     coarse_steps: int = 62_500
-    """Steps of scales 1 and 2 together (2M samples)."""
+    """Steps of scales 1 and 2 together."""
     fine_steps: int = 46_875
-    """Steps of scale 3 (1.5M samples)."""
+    """Steps of scale 3."""
     optimiser: Literal["sgd", "adam"] = "sgd"
-    """sgd: the paper's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
+    """sgd: the release's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
     lr: float = 1.0
-    """Factor on the paper's rates, or Adam's rate."""
+    """Factor on the release's rates, or Adam's rate."""
+    weights: str = ""
+    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.one_of("scales", ((1,), (2,), (1, 2), (1, 2, 3)))
+        self.at_least(1 / 64, "width")
+        self.at_least(0, "lr")
+        self.at_least(1, "coarse_steps", "fine_steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(ScalesOptions):
+    """Depth and normals in three scales (Eigen & Fergus 2015)."""
+
+    tasks: tuple[Literal["depth", "normal"], ...] = ("depth", "normal")
+    """What is predicted; the tasks share scale 1."""
     normal_weight: float = 10.0
     """Weight of the normals' loss beside that of depth."""
     pooling: Literal["image", "batch"] = "batch"
     """Scale-invariant term: per image as in the paper's formula, or pooled over the batch as in the release."""
     gradient_norm: Literal["pixels", "pairs"] = "pairs"
     """Gradient term: per pixel as in the paper's formula, or per pair as in the release."""
-    weights: str = ""
-    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the networks compute in; parameters, losses and scores are float32."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.one_of("tasks", (("depth",), ("normal",), ("depth", "normal"), ("normal", "depth")))
+        self.at_least(0, "normal_weight")
 
 
 CONFIGS = {
@@ -162,10 +169,8 @@ def recipe(config: Config) -> Recipe:
         return nets["scale3"](params, carry, image, quarter.get("log_depth"), quarter.get("normal"), **mode)[0]
 
     def truth(batch, scale):
-        """The true maps at the input pixels where the outputs of `scale` lie."""
-        rows, columns = (output_positions(n, scale) for n in config.crop)
-        names = [name for task in config.tasks for name in (task, MASKS[task])]
-        return {name: batch[name][:, rows][:, :, columns] for name in names}
+        """The true maps where the outputs of `scale` lie."""
+        return {name: at_outputs(batch[name], scale) for task in config.tasks for name in (task, MASKS[task])}
 
     def losses(out, true):
         """Each task's loss, weighted."""
@@ -183,15 +188,8 @@ def recipe(config: Config) -> Recipe:
         return sum(each.values()), Aux(logs={f"coarse/{task}": value for task, value in each.items()})
 
     def fine_loss(params, carry, batch, key):
-        """On a random window of scale 3's output, of the size of scale 2's."""
         both = fine(params, carry, batch["image"], train=True, key=key), truth(batch, 3)
-        size, whole = ([scale_size(n, scale) for n in config.crop] for scale in (2, 3))
-        top, left = jax.random.randint(key, (2,), 0, jnp.asarray(whole) - jnp.asarray(size) + 1)
-
-        def window(x):
-            return jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3]))
-
-        each = losses(*jax.tree.map(window, both))
+        each = losses(*random_window(key, config.crop, both))
         return sum(each.values()), Aux(logs={f"fine/{task}": value for task, value in each.items()})
 
     def predict(params, carry, batch):
@@ -199,18 +197,33 @@ def recipe(config: Config) -> Recipe:
         depth = {"depth": jnp.exp(out["log_depth"])} if "depth" in config.tasks else {}
         return depth | {name: value for name, value in out.items() if name == "normal"}
 
-    steps = config.coarse_steps
-    stages = [Stage(steps, {"coarse": Objective(trained_first, coarse_loss, optimiser(config, steps))})]
-    if "scale3" in nets:
-        steps = config.fine_steps
-        stages.append(Stage(steps, {"fine": Objective(("scale3",), fine_loss, optimiser(config, steps))}))
-    region = covered(config)
-    scores = {"depth": depth_metrics, "normal": normal_metrics}
+    def render(example, prediction):
+        return pictures.strips(*rgbd_task.scored(config, part(config), example), prediction)
+
+    region, scores = part(config).in_middle_of(config.frame), {"depth": depth_metrics, "normal": normal_metrics}
     metrics = {task: scores[task](covers=region, crop=region) for task in config.tasks}
-    return Recipe(start(config, nets), tuple(stages), predict, metrics, renderer(config))
+    return Recipe(start(config, nets), stages(config, nets, coarse_loss, fine_loss), predict, metrics, render)
 
 
-def start(config: Config, nets: dict[str, Net]):
+def stages(config: ScalesOptions, nets: dict[str, Net], coarse_loss, fine_loss) -> tuple[Stage, ...]:
+    """Scales 1 and 2 jointly, then scale 3 alone."""
+    first = tuple(name for name in nets if name != "scale3")
+    plan = [("coarse", first, coarse_loss, config.coarse_steps)]
+    if "scale3" in nets:
+        plan.append(("fine", ("scale3",), fine_loss, config.fine_steps))
+    return tuple(
+        Stage(steps, {name: Objective(trained, loss, optimiser(config, steps))}) for name, trained, loss, steps in plan
+    )
+
+
+def random_window(key, crop: tuple[int, int], maps):
+    """All `maps` [b, h3, w3, c] at the same window of scale 3's output, of the size of scale 2's: what scale 3 sees."""
+    size, whole = ([scale_size(n, scale) for n in crop] for scale in (2, 3))
+    top, left = jax.random.randint(key, (2,), 0, jnp.asarray(whole) - jnp.asarray(size) + 1)
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3])), maps)
+
+
+def start(config: ScalesOptions, nets: dict[str, Net]):
     """Random parameters, the VGG-16 trunk from `config.weights` if that is given."""
     init = init_all(*nets.values())
     if not config.weights:
@@ -226,71 +239,38 @@ def start(config: Config, nets: dict[str, Net]):
     return init_with_weights
 
 
-def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
+def optimiser(config: ScalesOptions, steps: int) -> optax.GradientTransformation:
     """The paper's SGD with a rate for each kind of layer, or Adam for networks that start at random."""
     if config.optimiser == "adam":
         return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
     rules = [
         Rule("trunk", 0.001, decay=5e-4),
         Rule("fc", 0.1, decay=1e-5),
-        Rule("/conv1/|depth_bias|head1|scale2/.*/conv5|scale3/.*/conv4", 0.001, decay=1e-4),  # first and last
+        Rule("/first/|/conv1/|depth_bias|head1|scale2/.*/conv5|scale3/.*/conv4", 0.001, decay=1e-4),  # first and last
         Rule("conv", 0.01, decay=1e-4),
     ]
     return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
 
 
-def covered(config: Config) -> Crop:
-    """The part of the frame that the output covers: rows 11..227, columns 13..305 of 240x320 in the paper."""
-    edges = []
-    for frame, crop in zip(config.frame, config.crop, strict=True):
-        positions = (frame - crop) // 2 + output_positions(crop, 3)
-        edges += [int(positions[0]), int(positions[-1])]
-    return Crop(*edges, *config.frame)
+def part(config: ScalesOptions) -> Crop:
+    """The part of the input that the output covers; of a 240x320 frame rows 11..227, columns 13..305 in the paper."""
+    rows, columns = (output_positions(n, 3) for n in config.crop)
+    return Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
 
 
 def data(config: Config) -> Data:
-    """Frames augmented as in Eigen, Puhrsch & Fergus 2014."""
-    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
-    return rgbd_data(
-        config.source, **sizes, batch=config.batch, workers=config.workers, maps=config.tasks, zoom=config.zoom
-    )
+    """Frames with what is predicted."""
+    return rgbd_task.data(config, config.tasks)
 
 
 def answers(config: Config, data: Data) -> dict:
     """What needs no network: the training set's mean."""
-    rows, _ = covered(config).slices(*config.truth)
-    return baselines.means(data, rows=rows)
-
-
-def renderer(config: Config):
-    """Strips of input, truth, prediction and error, of the part that the output covers."""
-    rows, columns = covered(config).slices(*config.truth)
-    top, left = (slice(int(p[0]), int(p[-1])) for p in (output_positions(n, 3) for n in config.crop))
-
-    def render(example, prediction) -> dict[str, np.ndarray]:
-        image = example["image"][top, left]
-        true = {name: x[rows, columns] for name, x in example.items() if name in (*MASKS, *MASKS.values())}
-        out = {}
-        if "depth" in prediction:
-            out["depth"] = pictures.depth_strip(image, true["depth"], true["valid"], prediction["depth"])
-        if "normal" in prediction:
-            out["normal"] = pictures.normals_strip(image, true["normal"], true["normal_valid"], prediction["normal"])
-        return out
-
-    return render
-
-
-def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo as the network takes it."""
-    return photo_example(image, crop=config.crop)
+    return rgbd_task.means(config, part(config), data)
 
 
 def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes, at the photo's size: depth in mm, depth and normals in colour."""
-    rows, columns = (output_positions(n, 3) for n in config.crop)
-    part = Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
-    files = maps.depth_files(image, prediction["depth"], covers=part) if "depth" in prediction else {}
-    return files | (maps.normal_files(image, prediction["normal"], covers=part) if "normal" in prediction else {})
+    return maps.files(image, prediction, covers=part(config))
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:
@@ -306,7 +286,7 @@ experiment = Experiment(
     baselines=answers,
     published=published,
     paper="alexnet",
-    photo=photo,
+    photo=rgbd_task.photo,
     export=export,
 )
 main = experiment.main

@@ -23,19 +23,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pixlab import baselines, maps, pictures
+from pixlab import maps, pictures, rgbd_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
-from pixlab.data.rgbd import photo_example, rgbd_data
 from pixlab.losses.depth import log_target, scale_invariant_loss
 from pixlab.metrics.crops import Crop
 from pixlab.metrics.depth import depth_metrics
 from pixlab.models.eigen2014 import LOG_DEPTH_MEAN, Coarse, Fine, fine_size
-from pixlab.models.eigen_fergus import output_positions
+from pixlab.models.eigen_fergus import at_outputs, output_positions
 from pixlab.net import Net, init_all
 from pixlab.optim import Rule, sgd_by_layer
+from pixlab.rgbd_task import RgbdOptions
 from pixlab.run import Experiment
-from pixlab.train import Options
 
 COLUMNS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "sc_inv")
 PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set
@@ -46,21 +45,11 @@ PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Options):
+class Config(RgbdOptions):
     """Depth in two scales (Eigen, Puhrsch & Fergus 2014)."""
 
-    source: str = "nyu_depth_v2"
-    """Frames: rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH."""
     width: float = 1.0
     """Channels as a fraction of the paper's."""
-    frame: tuple[int, int] = (240, 320)
-    """Rows and columns that frames are brought to."""
-    crop: tuple[int, int] = (228, 304)
-    """Rows and columns of the network's input."""
-    truth: tuple[int, int] = (480, 640)
-    """Rows and columns at which predictions are scored."""
-    zoom: float = 1.5
-    """Largest enlargement in augmentation (depth is divided by it)."""
     coarse_steps: int = 62_500
     """Steps of the coarse network (2M samples)."""
     fine_steps: int = 46_875
@@ -73,8 +62,13 @@ class Config(Options):
     """How little a global scale counts: 0 as much as all else, 1 not at all."""
     pooling: Literal["image", "batch"] = "batch"
     """Scale-invariant term: per image as in the paper's formula, or pooled over the batch as in the release."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the networks compute in; parameters, losses and scores are float32."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.at_least(1 / 64, "width")
+        self.at_least(0, "lr", "fine_steps")
+        self.at_least(1, "coarse_steps")
 
 
 CONFIGS = {
@@ -113,8 +107,7 @@ def recipe(config: Config) -> Recipe:
     def loss_of(network, name):
         def loss(params, carry, batch, key):
             log_depth = network(params, carry, batch["image"], train=True, key=key)
-            rows, columns = (output_positions(n, 2) for n in config.crop)
-            depth, valid = (batch[name][:, rows][:, :, columns] for name in ("depth", "valid"))
+            depth, valid = (at_outputs(batch[name], 2) for name in ("depth", "valid"))
             target = log_target(depth, valid)
             value = scale_invariant_loss(log_depth, target, valid, lam=config.lam, pooling=config.pooling)
             return value, Aux()
@@ -129,9 +122,13 @@ def recipe(config: Config) -> Recipe:
     stages = [Stage(steps["coarse"], loss_of(coarse, "coarse"))]
     if "fine" in nets:
         stages.append(Stage(steps["fine"], loss_of(fine, "fine")))
-    region = covered(config)
+
+    def render(example, prediction):
+        return pictures.strips(*rgbd_task.scored(config, part(config), example), prediction)
+
+    region = part(config).in_middle_of(config.frame)
     metrics = {"depth": depth_metrics(covers=region, crop=region)}
-    return Recipe(init_all(*nets.values()), tuple(stages), predict, metrics, renderer(config))
+    return Recipe(init_all(*nets.values()), tuple(stages), predict, metrics, render)
 
 
 def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
@@ -147,55 +144,26 @@ def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
     return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
 
 
-def cells(crop: tuple[int, int]) -> list[int]:
-    """Top, bottom, left and right of the input pixels that the map stands for: cells of 4x4."""
-    edges = []
-    for positions in (output_positions(n, 2) for n in crop):
-        edges += [int(positions[0]) - 1, int(positions[-1]) + 3]
-    return edges
-
-
-def covered(config: Config) -> Crop:
-    """The part of the frame that the output covers: rows 10..230, columns 12..308 of 240x320 in the paper."""
-    margins = [(frame - crop) // 2 for frame, crop in zip(config.frame, config.crop, strict=True)]
-    offsets = [margins[0], margins[0], margins[1], margins[1]]
-    return Crop(*(edge + offset for edge, offset in zip(cells(config.crop), offsets, strict=True)), *config.frame)
+def part(config: Config) -> Crop:
+    """The part of the input that the map stands for, in cells of 4x4; rows 10..230, columns 12..308 of the frame in the
+    paper."""
+    edges = [(int(at[0]) - 1, int(at[-1]) + 3) for at in (output_positions(n, 2) for n in config.crop)]
+    return Crop(*edges[0], *edges[1], *config.crop)
 
 
 def data(config: Config) -> Data:
-    """Frames augmented as in the paper."""
-    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
-    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=("depth",),
-                     zoom=config.zoom)  # fmt: skip
+    """Frames with depth."""
+    return rgbd_task.data(config, ("depth",))
 
 
 def answers(config: Config, data: Data) -> dict:
     """What needs no network: the training set's mean."""
-    rows, _ = covered(config).slices(*config.truth)
-    return baselines.means(data, rows=rows)
-
-
-def renderer(config: Config):
-    """Strips of input, truth, prediction and error, of the part that the output covers."""
-    rows, columns = covered(config).slices(*config.truth)
-    top, bottom, left, right = cells(config.crop)
-
-    def render(example, prediction) -> dict[str, np.ndarray]:
-        true, valid = (example[name][rows, columns] for name in ("depth", "valid"))
-        image = example["image"][top:bottom, left:right]
-        return {"depth": pictures.depth_strip(image, true, valid, prediction["depth"])}
-
-    return render
-
-
-def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo as the network takes it."""
-    return photo_example(image, crop=config.crop)
+    return rgbd_task.means(config, part(config), data)
 
 
 def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes, at the photo's size: depth in mm and in colour."""
-    return maps.depth_files(image, prediction["depth"], covers=Crop(*cells(config.crop), *config.crop))
+    return maps.files(image, prediction, covers=part(config))
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:
@@ -214,7 +182,7 @@ experiment = Experiment(
     baselines=answers,
     published=published,
     paper="coarse_fine",
-    photo=photo,
+    photo=rgbd_task.photo,
     export=export,
 )
 main = experiment.main

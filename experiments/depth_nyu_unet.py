@@ -8,7 +8,8 @@ loss of Laina et al. 2016, all of log-depth. Nobody published this combination, 
     python -m experiments.depth_nyu_unet quick --loss berhu    another loss
     python -m experiments.depth_nyu_unet nyu                   on NYU Depth v2 (python -m pixlab data list)
 
-The network is convolutional: a trained run takes images of any size from a third of 2^levels pixels up.
+The network is convolutional and would take an image of any size, but a photo is brought to the size of training first:
+what a thing's size in pixels says about its distance is learnt at that size.
 """
 
 from __future__ import annotations
@@ -20,48 +21,42 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pixlab import baselines, maps, pictures
+from pixlab import maps, pictures, rgbd_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
-from pixlab.data.rgbd import photo_example, rgbd_data
 from pixlab.losses.depth import berhu_loss, eigen_fergus_loss, l1_loss, log_target
 from pixlab.metrics.crops import Crop
 from pixlab.metrics.depth import depth_metrics
 from pixlab.models.unet import UNet
 from pixlab.net import Net, init_all
+from pixlab.rgbd_task import RgbdOptions
 from pixlab.run import Experiment
-from pixlab.train import Options
 
 MEAN_LOG_DEPTH = 0.82474  # on NYU Depth v2: where predictions start
 LOSSES = {"eigen_fergus": eigen_fergus_loss, "l1": l1_loss, "berhu": berhu_loss}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Options):
+class Config(RgbdOptions):
     """Depth by a U-Net."""
 
-    source: str = "nyu_depth_v2"
-    """Frames: rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH."""
     loss: Literal["eigen_fergus", "l1", "berhu"] = "eigen_fergus"
     """Loss on log-depth."""
     base: int = 64
     """Filters of the first level, doubled at each of the others."""
     levels: int = 4
     """How often the image is halved."""
-    frame: tuple[int, int] = (240, 320)
-    """Rows and columns that frames are brought to."""
     crop: tuple[int, int] = (224, 304)
-    """Rows and columns of the network's input in training."""
-    truth: tuple[int, int] = (480, 640)
-    """Rows and columns at which predictions are scored."""
-    zoom: float = 1.5
-    """Largest enlargement in augmentation (depth is divided by it)."""
     steps: int = 60_000
     """Steps of training."""
     lr: float = 1e-4
     """Adam's rate, which decays to 0 along a cosine."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in; parameters, losses and scores are float32."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.at_least(1, "base", "levels", "steps")
+        self.at_least(0, "lr")
 
 
 CONFIGS = {
@@ -92,55 +87,45 @@ def recipe(config: Config) -> Recipe:
     def predict(params, carry, batch):
         return {"depth": jnp.exp(log_depth(params, carry, batch["image"]))}
 
+    def render(example, prediction):
+        return pictures.strips(*rgbd_task.scored(config, part(config), example), prediction)
+
     tx = optax.adam(optax.cosine_decay_schedule(config.lr, config.steps))
-    region = covered(config)
+    region = part(config).in_middle_of(config.frame)
     metrics = {"depth": depth_metrics(covers=region, crop=region)}
     stages = (Stage(config.steps, {"depth": Objective(("unet",), loss, tx)}),)
-    return Recipe(init_all(net), stages, predict, metrics, renderer(config))
+    return Recipe(init_all(net), stages, predict, metrics, render)
 
 
-def covered(config: Config) -> Crop:
-    """The part of the frame that the output covers: the central crop, all of it."""
-    top, left = ((frame - crop) // 2 for frame, crop in zip(config.frame, config.crop, strict=True))
-    return Crop(top, top + config.crop[0], left, left + config.crop[1], *config.frame)
+def part(config: Config) -> Crop:
+    """The part of the input that the output covers: all of it."""
+    return Crop(0, config.crop[0], 0, config.crop[1], *config.crop)
 
 
 def data(config: Config) -> Data:
-    """Frames augmented as in Eigen, Puhrsch & Fergus 2014."""
-    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
-    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=("depth",),
-                     zoom=config.zoom)  # fmt: skip
+    """Frames with depth."""
+    return rgbd_task.data(config, ("depth",))
 
 
 def answers(config: Config, data: Data) -> dict:
     """What needs no network: the training set's mean."""
-    rows, _ = covered(config).slices(*config.truth)
-    return baselines.means(data, rows=rows)
-
-
-def renderer(config: Config):
-    """Strips of input, truth, prediction and error, of the part that the output covers."""
-    rows, columns = covered(config).slices(*config.truth)
-
-    def render(example, prediction) -> dict[str, np.ndarray]:
-        true, valid = (example[name][rows, columns] for name in ("depth", "valid"))
-        return {"depth": pictures.depth_strip(example["image"], true, valid, prediction["depth"])}
-
-    return render
-
-
-def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo at the size that the network was trained at, so that things are as large as it knows them."""
-    return photo_example(image, crop=config.crop)
+    return rgbd_task.means(config, part(config), data)
 
 
 def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes, at the photo's size: depth in mm and in colour."""
-    return maps.depth_files(image, prediction["depth"])
+    return maps.files(image, prediction)
 
 
 experiment = Experiment(
-    "experiments.depth_nyu_unet", CONFIGS, recipe, data, baselines=answers, paper="nyu", photo=photo, export=export
+    "experiments.depth_nyu_unet",
+    CONFIGS,
+    recipe,
+    data,
+    baselines=answers,
+    paper="nyu",
+    photo=rgbd_task.photo,
+    export=export,
 )
 main = experiment.main
 

@@ -26,27 +26,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments import depth_nyu
-from pixlab import baselines, maps, pictures
-from pixlab.core import Aux, Objective, Recipe, Stage, eval_params
+from pixlab import maps, pictures, rgbd_task
+from pixlab.core import Aux, Recipe, eval_params
 from pixlab.data.nyu_classes import NAMES
 from pixlab.data.pipeline import Data
-from pixlab.data.rgbd import open_source, rgbd_data
+from pixlab.data.rgbd import open_source
 from pixlab.data.rooms_labels import NAMES as ROOMS
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
-from pixlab.metrics.crops import Crop, inside, onto_frame
+from pixlab.metrics.crops import inside, onto_frame
 from pixlab.metrics.segmentation import segmentation_metrics
 from pixlab.models.eigen2014 import scaled
-from pixlab.models.eigen_fergus import Scale1, Stack, enlarge, fine_shape, output_positions, scale_size
-from pixlab.models.eigen_fergus_labels import LabelsScale2, LabelsScale3
+from pixlab.models.eigen_fergus import Scale1, at_outputs, enlarge, scale_size
+from pixlab.models.eigen_fergus_labels import LabelsHead1, LabelsScale2, LabelsScale3
 from pixlab.net import Net
-from pixlab.nn.upsample import triangle_upsample
-from pixlab.optim import Rule, sgd_by_layer
 from pixlab.run import Experiment, Run
-from pixlab.train import Options
 
 GEOMETRY = "geometry"  # the entry of the parameters that holds the networks which predict depth and normals
 
@@ -61,7 +57,7 @@ PUBLISHED = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Options):
+class Config(depth_nyu.ScalesOptions):
     """Semantic labels in three scales (Eigen & Fergus 2015)."""
 
     source: str = "nyu_labeled"
@@ -74,32 +70,13 @@ class Config(Options):
     """Run folder of experiments.depth_nyu that predicts the geometry."""
     class_weights: Literal["none", "median_frequency"] = "none"
     """median_frequency: rare classes count more (Eigen & Fergus 2015, section 4.3)."""
-    net: Literal["alexnet", "vgg16"] = "alexnet"
-    """Convolutions of scale 1."""
-    scales: tuple[int, ...] = (1, 2, 3)
-    """Which scales there are: 1 | 2 | 1 2 | 1 2 3 (the paper's ablation)."""
-    width: float = 1.0
-    """Channels as a fraction of the paper's."""
-    frame: tuple[int, int] = (240, 320)
-    """Rows and columns that frames are brought to."""
-    crop: tuple[int, int] = (228, 304)
-    """Rows and columns of the network's input."""
-    truth: tuple[int, int] = (480, 640)
-    """Rows and columns at which predictions are scored."""
-    zoom: float = 1.5
-    """Largest enlargement in augmentation (depth is divided by it)."""
     coarse_steps: int = 10_000
-    """Steps of scales 1 and 2 together."""
     fine_steps: int = 5_000
-    """Steps of scale 3."""
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    """sgd: the rate for each kind of layer of depth_nyu. adam: one rate with cosine decay, He initialisation."""
-    lr: float = 1.0
-    """Factor on those rates, or Adam's rate."""
-    weights: str = ""
-    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the networks compute in; parameters, losses and scores are float32."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.at_least(1, "classes")
 
 
 CONFIGS = {
@@ -122,17 +99,6 @@ CONFIGS = {
 }  # fmt: skip
 
 
-class Head1(nn.Module):
-    """Scale 1 alone: a 5x5 linear convolution on its enlarged features [b, h1, w1, c] -> "logits" [b, h2, w2, n]."""
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, image, coarse, train: bool = False):
-        enlarged = triangle_upsample(coarse, fine_shape(image))
-        return {"logits": Stack(0, 0, self.classes, name="labels")(enlarged)}
-
-
 def networks(config: Config) -> dict[str, Net]:
     """The scales as networks of their own, so that a stage can hold one still."""
     he = nn.initializers.he_normal() if config.optimiser == "adam" else None  # the paper's assumes an ImageNet trunk
@@ -146,7 +112,7 @@ def networks(config: Config) -> dict[str, Net]:
     if 1 in config.scales:
         nets["scale1"] = Scale1(config.net, relu=False, dropout=0.8, **start), [image]
     if config.scales == (1,):
-        nets["head1"] = Head1(count), [image, features]
+        nets["head1"] = LabelsHead1(count), [image, features]
     if 2 in config.scales:
         nets["scale2"] = LabelsScale2(count, **start), [image, features, *seen]
     if 3 in config.scales:
@@ -157,7 +123,6 @@ def networks(config: Config) -> dict[str, Net]:
 def recipe(config: Config) -> Recipe:
     """The stages, the loss, the scores."""
     nets = networks(config)
-    trained_first = tuple(name for name in nets if name != "scale3")
     run = open_geometry(config) if config.geometry == "predicted" else None
 
     def seen(params, batch):
@@ -182,49 +147,31 @@ def recipe(config: Config) -> Recipe:
         quarter = coarse(params, carry, image, geometry)
         return nets["scale3"](params, carry, image, quarter, *geometry, **mode)[0]["logits"]
 
-    def truth(label, scale):
-        """The labels of the input pixels where the outputs of `scale` lie."""
-        rows, columns = (output_positions(n, scale) for n in config.crop)
-        return label[:, rows][:, :, columns]
-
     def cross_entropy(logits, label):
         valid = label_valid(label, classes=config.classes + 1)
         return softmax_cross_entropy(logits, label, valid, class_weights=weights(config))
 
     def coarse_loss(params, carry, batch, key):
         logits = coarse(params, carry, batch["image"], seen(params, batch), train=True, key=key)
-        return cross_entropy(logits, truth(batch["label"], 2)), Aux()
+        return cross_entropy(logits, at_outputs(batch["label"], 2)), Aux()
 
     def fine_loss(params, carry, batch, key):
-        """On a random window of scale 3's output, of the size of scale 2's, as for depth."""
         logits = fine(params, carry, batch["image"], seen(params, batch), train=True, key=key)
-        size, whole = ([scale_size(n, scale) for n in config.crop] for scale in (2, 3))
-        top, left = jax.random.randint(key, (2,), 0, jnp.asarray(whole) - jnp.asarray(size) + 1)
-        both = (
-            jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3]))
-            for x in (logits, truth(batch["label"], 3))
-        )
+        both = depth_nyu.random_window(key, config.crop, (logits, at_outputs(batch["label"], 3)))
         return cross_entropy(*both), Aux()
 
     def predict(params, carry, batch):
-        geometry = seen(params, central(config, batch) if config.geometry == "true" else batch)
+        given = rgbd_task.central(config, batch, ("depth", "normal")) if config.geometry == "true" else batch
+        geometry = seen(params, given)
         return {"logits": (fine if "scale3" in nets else coarse)(params, carry, batch["image"], geometry)}
 
-    steps = config.coarse_steps
-    stages = [Stage(steps, {"coarse": Objective(trained_first, coarse_loss, optimiser(config, steps))})]
-    if "scale3" in nets:
-        steps = config.fine_steps
-        stages.append(Stage(steps, {"fine": Objective(("scale3",), fine_loss, optimiser(config, steps))}))
-    return Recipe(start(config, nets, run), tuple(stages), predict, {"label": metric(config)}, renderer(config))
+    def render(example, prediction):
+        image, true = rgbd_task.scored(config, depth_nyu.part(config), example)
+        label = np.argmax(prediction["logits"], axis=-1)[..., None]
+        return {"label": pictures.label_strip(image, true["label"], label, class_names(config))}
 
-
-def central(config: Config, batch):
-    """The whole frame's depth and normals at the pixels of the network's input: the central crop, nearest pixel."""
-    index = []
-    for frame, crop, whole in zip(config.frame, config.crop, batch["depth"].shape[1:3], strict=True):
-        index.append(((np.arange(crop) + (frame - crop) // 2 + 0.5) * whole / frame).astype(int))
-    rows, columns = index
-    return {name: batch[name][:, rows][:, :, columns] for name in ("depth", "normal")}
+    stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss)
+    return Recipe(start(config, nets, run), stages, predict, {"label": metric(config)}, render)
 
 
 def open_geometry(config: Config) -> Run:
@@ -271,22 +218,9 @@ def _median_frequency(source: str, classes: int) -> np.ndarray:
     return median_frequency_weights(sum(counts))
 
 
-def optimiser(config: Config, steps: int) -> optax.GradientTransformation:
-    """SGD with the rates that the release has for depth and normals, or Adam for networks that start at random."""
-    if config.optimiser == "adam":
-        return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
-    rules = [
-        Rule("trunk", 0.001, decay=5e-4),
-        Rule("fc", 0.1, decay=1e-5),
-        Rule("first/|head1|scale2/labels/conv5|scale3/labels/conv4", 0.001, decay=1e-4),  # first and last
-        Rule("conv", 0.01, decay=1e-4),
-    ]
-    return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
-
-
 def metric(config: Config):
     """Scores of the pixels that the output covers, each by the nearest prediction."""
-    region = depth_nyu.covered(config)
+    region = depth_nyu.part(config).in_middle_of(config.frame)
     scores = segmentation_metrics(config.classes + 1, valid="covered")
 
     def stats(prediction, example):
@@ -303,16 +237,13 @@ def data(config: Config) -> Data:
     number of classes."""
     if config.source == "rooms" and config.classes != len(ROOMS) - 1:
         raise UserError(f"rooms has {len(ROOMS) - 1} classes, not {config.classes}: give --classes {len(ROOMS) - 1}")
-    sizes = dict(frame=config.frame, crop=config.crop, truth=config.truth)
     seen = ("depth", "normal") if config.geometry == "true" else ()
-    return rgbd_data(config.source, **sizes, batch=config.batch, workers=config.workers, maps=("label", *seen),
-                     classes=config.classes, zoom=config.zoom)  # fmt: skip
+    return rgbd_task.data(config, ("label", *seen), classes=config.classes)
 
 
 def answers(config: Config, data: Data) -> dict:
     """What needs no network: the training set's most frequent class."""
-    rows, _ = depth_nyu.covered(config).slices(*config.truth)
-    return baselines.means(data, rows=rows, classes=config.classes + 1)
+    return rgbd_task.means(config, depth_nyu.part(config), data, classes=config.classes + 1)
 
 
 def class_names(config: Config) -> tuple[str, ...]:
@@ -322,33 +253,17 @@ def class_names(config: Config) -> tuple[str, ...]:
     return ("unlabelled", *NAMES.get(config.classes, [f"class {i + 1}" for i in range(config.classes)]))
 
 
-def renderer(config: Config):
-    """Strips of input, truth, prediction and wrong pixels, of the part that the output covers."""
-    rows, columns = depth_nyu.covered(config).slices(*config.truth)
-    top, left = (slice(int(p[0]), int(p[-1])) for p in (output_positions(n, 3) for n in config.crop))
-    names = class_names(config)
-
-    def render(example, prediction) -> dict[str, np.ndarray]:
-        label = np.argmax(prediction["logits"], axis=-1)[..., None]
-        image = example["image"][top, left]
-        return {"label": pictures.label_strip(image, example["label"][rows, columns], label, names)}
-
-    return render
-
-
 def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
     """A photo as the network takes it. Raises UserError where the network wants measured depth."""
     if config.geometry == "true":
         raise UserError("this run reads measured depth, which photos lack: train with --geometry none or predicted")
-    return depth_nyu.photo(config, image)
+    return rgbd_task.photo(config, image)
 
 
 def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes, at the photo's size: class numbers, and in colour."""
-    rows, columns = (output_positions(n, 3) for n in config.crop)
-    part = Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
     label = np.argmax(prediction["logits"], axis=-1)[..., None]
-    return maps.label_files(image, label, classes=config.classes + 1, covers=part)
+    return maps.label_files(image, label, classes=config.classes + 1, covers=depth_nyu.part(config))
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:

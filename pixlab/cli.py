@@ -13,9 +13,10 @@ from pixlab import mesh
 from pixlab.data.pipeline import Data, eval_batches
 from pixlab.errors import UserError
 from pixlab.log import Log
+from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.run import Experiment, Run, claim, write_json
-from pixlab.train import Evaluator, NonFinite, Options, Stopped, draw, stage_names, train
+from pixlab.train import Evaluator, NonFinite, Stopped, draw, stage_names, train
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
@@ -44,15 +45,8 @@ def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
         args = [default, *args]
     choices = {name: ((type(c).__doc__ or "").strip().splitlines()[0], c) for name, c in experiment.configs.items()}
     config = tyro.extras.overridable_config_cli(choices, args=args, prog=f"python -m {experiment.name}")
-    check(config)
+    config.check()
     return args[0], config
-
-
-def check(config: Options) -> None:
-    """Raise UserError for option values that no run can have."""
-    for name, low in (("batch", 1), ("workers", 1), ("log_every", 1), ("save_every", 0), ("eval_every", 0)):
-        if getattr(config, name) < low:
-            raise UserError(f"--{name.replace('_', '-')} must be at least {low}, not {getattr(config, name)}")
 
 
 def execute(experiment: Experiment, name: str, config: Options) -> Run:
@@ -64,6 +58,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
         raise UserError(f"the data has no images in split {' and '.join(missing)}; training needs both train and test")
     run = Run(folder, experiment, config)
+    jax.eval_shape(run.recipe.init, jax.random.key(0))  # what the networks cannot take is said before a folder is made
     claim(folder, experiment, name, config)
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
     devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,6 +11,15 @@ from pixlab.colours import distinct_colours, labels_to_rgb
 from pixlab.errors import UserError
 from pixlab.metrics.crops import Crop, onto_frame
 from pixlab.pictures import colour, normals_to_rgb
+
+
+def files(
+    photo: np.ndarray, prediction: Mapping[str, np.ndarray], *, covers: Crop | None = None
+) -> dict[str, np.ndarray]:
+    """Depth and normals, those that are predicted: `depth_files` and `normal_files`."""
+    writers = {"depth": depth_files, "normal": normal_files}
+    made = (write(photo, prediction[name], covers=covers) for name, write in writers.items() if name in prediction)
+    return {name: file for files in made for name, file in files.items()}
 
 
 def depth_files(photo: np.ndarray, depth: np.ndarray, *, covers: Crop | None = None) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -142,6 +142,18 @@ def grid(strips: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "h w
     width = max(one.shape[1] for one in strips)
     pad = [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=_PAPER) for one in strips]
     return np.concatenate(pad)
+
+
+def strips(
+    image: np.ndarray, truth: Mapping[str, np.ndarray], prediction: Mapping[str, np.ndarray]
+) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+    """Depth and normals, those that are predicted: `depth_strip` and `normals_strip`."""
+    out = {}
+    if "depth" in prediction:
+        out["depth"] = depth_strip(image, truth["depth"], truth["valid"], prediction["depth"])
+    if "normal" in prediction:
+        out["normal"] = normals_strip(image, truth["normal"], truth["normal_valid"], prediction["normal"])
+    return out
 
 
 def depth_strip(

@@ -18,8 +18,9 @@ from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.mesh import make_mesh
+from pixlab.options import Options
 from pixlab.provenance import provenance
-from pixlab.train import Evaluator, Options, Predict, abstract_state
+from pixlab.train import Evaluator, Predict, abstract_state
 
 PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options that leave the result as it is
 

@@ -6,7 +6,6 @@ run's key, so a run that was killed and resumed ends with the same parameters as
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pathlib
 import signal
@@ -24,31 +23,12 @@ from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches, train_batc
 from pixlab.errors import UserError
 from pixlab.log import Log
 from pixlab.mesh import first_host, make_mesh, replicated, share_batch, wait_on_cpu
+from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.progress import Progress
 
 Predict = Callable[[Nets, Nets, Batch], Batch]
 PICTURES = 4  # examples of the test split that are drawn each time
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Options of every experiment. Lengths are in optimiser steps; 0 turns a thing off."""
-
-    run: str = ""
-    """Run folder; empty stands for runs/EXPERIMENT-CONFIG. A run that was stopped goes on where it was."""
-    seed: int = 0
-    """Seed of the initial parameters, of the order of the data, of augmentation and of dropout."""
-    batch: int = 32
-    """Images per step, over all devices and hosts together."""
-    workers: int = 4
-    """Threads that read and augment images."""
-    log_every: int = 20
-    """Steps between rows of metrics.csv."""
-    save_every: int = 500
-    """Steps between checkpoints; the end of a stage is always saved."""
-    eval_every: int = 0
-    """Steps between scorings of the test split with pictures; the end is always scored."""
 
 
 class NonFinite(UserError):

@@ -10,9 +10,9 @@ from PIL import Image
 
 from experiments import depth_nyu, labels_nyu
 from experiments.depth_nyu_eigen2014 import CONFIGS as EIGEN2014
-from experiments.depth_nyu_eigen2014 import covered as covered_2014
 from experiments.depth_nyu_eigen2014 import optimiser as optimiser_2014
-from pixlab import core, maps
+from experiments.depth_nyu_eigen2014 import part as part_2014
+from pixlab import core, maps, rgbd_task
 from pixlab.data import transforms
 from pixlab.data.images import write_depth_png
 from pixlab.data.rgbd import rgbd_data
@@ -57,7 +57,8 @@ def test_measured_geometry_is_scored_at_the_pixels_of_the_image():
     depth = rng.uniform(1, 9, (160, 208, 1)).astype(np.float32)
     raw = {"image": np.zeros((160, 208, 3), np.uint8), "depth": depth, "normal": depth * np.float32([1, 2, 3])}
     expected = transforms.centre(transforms.resize(raw, size=config.frame), size=config.crop)
-    got = labels_nyu.central(config, {name: jnp.asarray(raw[name])[None] for name in ("depth", "normal")})
+    whole = {name: jnp.asarray(raw[name])[None] for name in ("depth", "normal")}
+    got = rgbd_task.central(config, whole, ("depth", "normal"))
     for name in ("depth", "normal"):
         np.testing.assert_array_equal(got[name][0], expected[name])
 
@@ -66,7 +67,7 @@ def test_scores_count_the_nearest_prediction_inside_what_is_covered():
     config = small()
     rng = np.random.default_rng(1)
     logits, label = rng.normal(size=(33, 45, 6)).astype(np.float32), rng.integers(0, 6, (160, 208, 1)).astype(np.int32)
-    region = depth_nyu.covered(config)
+    region = depth_nyu.part(config).in_middle_of(config.frame)
     rows, columns = region.slices(160, 208)
     right = total = 0
     for y in range(rows.start, rows.stop):
@@ -132,7 +133,7 @@ def rates(tx, params):
 
 def test_learning_rates_of_labels():
     params, _ = jax.eval_shape(labels_nyu.recipe(small(geometry="true")).init, jax.random.key(0))
-    got = rates(labels_nyu.optimiser(small(), 1), params)
+    got = rates(depth_nyu.optimiser(small(), 1), params)
     table = {
         "scale1/trunk/conv3/kernel": (0.001, 5e-4), "scale1/fc2/kernel": (0.1, 1e-5),
         "scale2/first/conv1/kernel": (0.001, 1e-4), "scale2/first/conv1_depth/kernel": (0.001, 1e-4),
@@ -159,8 +160,9 @@ def test_learning_rates_of_the_two_scales_of_2014():
 
 
 def test_the_map_of_2014_covers_the_region_that_is_scored():
+    region = part_2014(EIGEN2014["coarse_fine"]).in_middle_of((240, 320))
     for size in ((240, 320), (480, 640), (120, 160)):
-        assert covered_2014(EIGEN2014["coarse_fine"]).slices(*size) == EIGEN_REGION.slices(*size)
+        assert region.slices(*size) == EIGEN_REGION.slices(*size)
 
 
 @pytest.fixture(scope="module")

@@ -279,13 +279,26 @@ def test_frames_smaller_than_the_network_are_enlarged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "words"),
+    ("options", "words"),
     [
-        (["--frame", "60", "60", "--crop", "76", "100"], "76"),
+        ("--frame 60 60 --crop 76 100", "--crop (76, 100) is larger than --frame (60, 60)"),
+        ("--frame 34 34 --crop 10 10", "at least 12 rows and columns, got 10"),
+        ("--frame 70 70 --crop 63 63 --scales 1", "at least 64x64 pixels, got 63x63"),
+        ("--crop 0 10", "--crop must be at least 1, not 0 10"),
+        ("--truth 0 10", "--truth must be at least 1, not 0 10"),
+        ("--zoom 0.5", "--zoom must be at least 1, not 0.5"),
+        ("--batch 0", "--batch must be at least 1, not 0"),
+        ("--seed -1", "--seed must be at least 0, not -1"),
+        ("--coarse-steps 0", "--coarse-steps must be at least 1, not 0"),
+        ("--width -1", "--width must be at least"),
+        ("--width nan", "--width must be at least"),
+        ("--scales 1 3", "--scales must be one of 1 | 2 | 1 2 | 1 2 3, not 1 3"),
+        ("--tasks", "--tasks must be one of depth | normal"),
     ],
 )
-def test_sizes_that_do_not_fit(frames, tmp_path, sizes, words):
-    assert words in train_fails(tmp_path, "--source", f"rgbd_folder:{frames}", *sizes)
+def test_options_that_no_run_can_have_are_one_line_and_leave_no_folder(frames, tmp_path, options, words):
+    assert words in train_fails(tmp_path, "--source", f"rgbd_folder:{frames}", *options.split())
+    assert not (tmp_path / "failing").exists()
 
 
 def halve(path):

@@ -27,6 +27,11 @@ class Crop(NamedTuple):
         rows = slice(round(self.top * y), round(self.bottom * y))
         return rows, slice(round(self.left * x), round(self.right * x))
 
+    def in_middle_of(self, size: tuple[int, int]) -> Crop:
+        """The same part of a larger frame (height, width), in whose middle, rounded up-left, this crop's frame lies."""
+        top, left = (size[0] - self.height) // 2, (size[1] - self.width) // 2
+        return Crop(self.top + top, self.bottom + top, self.left + left, self.right + left, *size)
+
 
 # Several of these go by the name "Eigen crop" in the literature.
 TOOLBOX = Crop(44, 471, 40, 601)  # NYU toolbox, get_projection_mask: MATLAB rows 45..471, columns 41..601; 427x561

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from pixlab.errors import UserError
 from pixlab.models.eigen2014 import AlexNetTrunk, Initializer, check_size, fine_size, first_conv, scaled, standardised
@@ -30,7 +30,12 @@ NORMAL = nn.initializers.normal
 
 
 def scale_size(size: int, scale: int) -> int:
-    """Rows (or columns) of the maps of `scale` 1, 2 or 3 for an input of `size`: 14, 55, 109 for 228."""
+    """Rows (or columns) of the maps of `scale` 1, 2 or 3 for an input of `size`: 14, 55, 109 for 228.
+
+    Raises UserError where the input is too small for any.
+    """
+    if size < MIN_FINE:
+        raise UserError(f"scales 2 and 3 of Eigen & Fergus 2015 need at least {MIN_FINE} rows and columns, got {size}")
     if scale == 3:
         return ceil_windows(size, 9, 2) - 2
     return fine_size(size) if scale == 2 else -(-fine_size(size) // 4)
@@ -45,6 +50,12 @@ def output_positions(size: int, scale: int) -> Int[np.ndarray, " n"]:
     first = 6 - centred_padding(size, 9, 2)[0]
     start, step = {1: (first + 4, 16), 2: (first, 4), 3: (first, 2)}[scale]
     return start + step * np.arange(scale_size(size, scale))
+
+
+def at_outputs(maps: Shaped[Array, "b h w c"], scale: int) -> Shaped[Array, "b h2 w2 c"]:
+    """Maps of the size of the input, at the pixels where the maps of `scale` lie: what these are trained to be."""
+    rows, cols = (output_positions(n, scale) for n in maps.shape[1:3])
+    return maps[:, rows][:, :, cols]
 
 
 def enlarge(maps: Float[Array, "b h w c"], size: tuple[int, int], scale: int) -> Float[Array, "b h2 w2 c"]:

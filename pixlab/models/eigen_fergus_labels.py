@@ -42,6 +42,21 @@ class _First(nn.Module):
         return nn.relu(jnp.concatenate([max_pool(x, 3, self.stride) for x in maps], axis=-1))
 
 
+class LabelsHead1(nn.Module):
+    """Scale 1 alone: a 5x5 linear convolution on its enlarged features [b, h1, w1, c] -> "logits" [b, h2, w2, n].
+
+    The paper's ablation does not describe this head. The image [b, h, w, 3] is taken for its size only.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w 3"], coarse: Float[Array, "b h1 w1 c"], train: bool = False
+    ) -> dict[str, Float[Array, "b h2 w2 n"]]:
+        return {"logits": Stack(0, 0, self.classes, name="labels")(triangle_upsample(coarse, fine_shape(image)))}
+
+
 class LabelsScale2(nn.Module):
     """Class scores at a quarter: [b, h, w, 3] in [0, 1] -> "logits" [b, h2, w2, classes] (228x304 -> 55x74).
 

@@ -1,0 +1,50 @@
+"""Options: frozen dataclasses whose fields are the command line's flags and whose docstrings are its help."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pixlab.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of every experiment. Lengths are in optimiser steps; 0 turns a thing off."""
+
+    run: str = ""
+    """Run folder; empty stands for runs/EXPERIMENT-CONFIG. A run that was stopped goes on where it was."""
+    seed: int = 0
+    """Seed of the initial parameters, of the order of the data, of augmentation and of dropout."""
+    batch: int = 32
+    """Images per step, over all devices and hosts together."""
+    workers: int = 4
+    """Threads that read and augment images."""
+    log_every: int = 20
+    """Steps between rows of metrics.csv."""
+    save_every: int = 500
+    """Steps between checkpoints; the end of a stage is always saved."""
+    eval_every: int = 0
+    """Steps between scorings of the test split with pictures; the end is always scored."""
+
+    def check(self) -> None:
+        """Raise UserError for values that no run can have; experiments add theirs."""
+        self.at_least(0, "seed", "save_every", "eval_every")
+        self.at_least(1, "batch", "workers", "log_every")
+
+    def at_least(self, low: float, *names: str) -> None:
+        """Raise UserError, naming the flag, unless these options (each number of a tuple) are `low` or more."""
+        for name in names:
+            value = getattr(self, name)
+            if not all(number >= low for number in (value if isinstance(value, tuple) else (value,))):
+                raise UserError(f"--{name.replace('_', '-')} must be at least {low}, not {_words(value)}")
+
+    def one_of(self, name: str, values: tuple) -> None:
+        """Raise UserError, listing `values`, unless the option is one of them."""
+        if getattr(self, name) not in values:
+            known = " | ".join(map(_words, values))
+            raise UserError(f"--{name.replace('_', '-')} must be one of {known}, not {_words(getattr(self, name))}")
+
+
+def _words(value: object) -> str:
+    """A value as the command line takes it."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
