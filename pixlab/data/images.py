@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ def read_image(source: str | os.PathLike | bytes, *, name: str | None = None) ->
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an exception says, without the object that it names."""
+    return " ".join(re.sub(r" <.*>", "", str(error)).split()) or type(error).__name__
 
 
 def png_header(data: bytes, name: str) -> PngHeader:
