@@ -170,7 +170,7 @@ CATALOGUE = (
         "NYU Depth v2: 47,584 Kinect frames of 249 scenes and the 654 official test frames, 480x640, depth in-painted",
         "TFDS, from FastDepth's export of Silberman et al., ECCV 2012",
         "research use; cite Silberman et al.",
-        "34 GB archive",
+        "34 GB archive; normals, fitted when first asked for, another 85 GB",
         lambda: f"nothing, or nyudepthv2.tar.gz at {by_hand_dir('nyudepthv2.tar.gz')}",
         _nyu_ready,
         _prepare_nyu,

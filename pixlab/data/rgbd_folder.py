@@ -14,6 +14,7 @@ unless the index says otherwise) or where the depth is not positive.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -44,8 +45,8 @@ def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None =
     """float32 [H, W, 3] normals fitted to depth [H, W, 1]; zeros where there is none.
 
     cache: a folder that keeps them (float16, 1.8 MB a 640x480 frame) for the next time, since fitting takes far longer
-    than reading; None fits every time. Files are named by what the fit depends on, so that another scale, camera or
-    depth image never meets old normals.
+    than reading; None, or a disk that is full, fits every time. Files are named by what the fit depends on, so that
+    another scale, camera or depth image never meets old normals.
     """
     from pixlab.data.normals_from_depth import normals_from_depth
 
@@ -53,15 +54,19 @@ def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None =
     if cache is not None:
         digest = hashlib.blake2b(depth.tobytes() + intrinsics.tobytes(), digest_size=16).hexdigest()
         file = cache / digest[:2] / f"{digest}.npy"
-        if file.exists():
+        with contextlib.suppress(OSError, ValueError, EOFError):  # not there yet, or damaged: fitted anew
             return np.load(file).astype(np.float32)
     normal, valid = normals_from_depth(depth, intrinsics)
     normal = np.where(valid > 0, normal, 0).astype(np.float16)  # rounded always, so that the first time is no exception
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{digest}.{os.getpid()}.{threading.get_ident()}.partial.npy")
-        np.save(partial, normal)
-        os.replace(partial, file)  # other readers see all of the file or none of it
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(partial, normal)
+            os.replace(partial, file)  # other readers see all of the file or none of it
+        except OSError:  # a full disk costs time, not the run
+            with contextlib.suppress(OSError):
+                partial.unlink()
     return normal.astype(np.float32)
 
 

@@ -165,6 +165,17 @@ def test_normals_are_fitted_once_with_the_camera_of_the_frame(folder, tmp_path_f
     RgbdFolder(folder, intrinsics=(5.0, 6.0, 3.0, 1.0), normals=True, cache=cache)[1]
     RgbdFolder(folder, intrinsics=(5.0, 6.0, 3.0, 2.0), scale=999.0, normals=True, cache=cache)[1]
     assert len(calls) == 3
+    # damaged ones are fitted anew; a disk that takes none costs nothing but time
+    for kept in cache.rglob("*.npy"):
+        kept.write_bytes(kept.read_bytes()[:100])
+    for _ in range(2):
+        np.testing.assert_array_equal(source[1]["normal"], first)
+    assert len(calls) == 4
+    (folder / "file").write_text("")
+    source.cache = folder / "file"
+    for _ in range(2):
+        np.testing.assert_array_equal(source[1]["normal"], first)
+    assert len(calls) == 6
 
 
 def test_folder_mistakes(folder, tmp_path):
