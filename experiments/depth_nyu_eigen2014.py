@@ -78,6 +78,10 @@ CONFIGS = {
     ),
     "coarse_fine": Config(),
     "coarse": Config(fine_steps=0),
+    "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
+        source="nyu_labeled", truth=(240, 320), zoom=1.1, batch=16, optimiser="adam", lr=2e-4,
+        coarse_steps=400, fine_steps=100, save_every=100, eval_every=200, log_every=5,
+    ),
 }  # fmt: skip
 
 

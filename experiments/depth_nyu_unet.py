@@ -65,6 +65,10 @@ CONFIGS = {
         steps=500, save_every=200, eval_every=250,
     ),
     "nyu": Config(batch=16),
+    "frames": Config(  # the labelled frames alone: what a machine without a GPU can train
+        source="nyu_labeled", base=16, truth=(240, 320), zoom=1.1, batch=8, lr=5e-4,
+        steps=500, save_every=100, eval_every=250, log_every=5,
+    ),
     "l1": Config(batch=16, loss="l1"),
     "berhu": Config(batch=16, loss="berhu"),
 }  # fmt: skip
