@@ -18,7 +18,8 @@ from pixlab.errors import UserError
 class Predict:
     """Predict on photos of any size and mode with a trained run.
 
-    A photo that cannot be read is reported, the others are predicted, and the exit status is 2.
+    A photo that cannot be read is reported, the others are predicted, and the exit status is 2. Results of an earlier
+    call are replaced, but never another file in a folder that the photos are in.
     """
 
     run: tyro.conf.Positional[pathlib.Path]
@@ -38,6 +39,7 @@ class Predict:
         mesh.setup()
         run = Run.open(self.run)
         names, unreadable = _distinct_names(self.images), False
+        theirs = {path.resolve().parent for path in self.images}
         for start in range(0, len(self.images), 8):  # so that a thousand photos are not in memory at once
             photos = {}
             for name, path in zip(names[start : start + 8], self.images[start:], strict=False):
@@ -49,7 +51,7 @@ class Predict:
             for name, (_, files) in zip(photos, run.predict(list(photos.values())), strict=True):
                 for suffix, picture in files.items():
                     path = self.out / f"{name}_{suffix}.png"
-                    _write(path, encode_png(picture))
+                    _write(path, encode_png(picture), keep=self.out.resolve() in theirs)
                     print(path)
         if unreadable:
             raise SystemExit(2)
@@ -128,20 +130,28 @@ Command = (
 
 
 def _distinct_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
-    """The stems of the paths, numbered where two are equal."""
+    """The stems of the paths, numbered where two are equal, upper and lower case alike as on some disks."""
     names: list[str] = []
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}
     for path in paths:
-        name, number = path.stem, 2
-        while name in names:
-            name, number = f"{path.stem}-{number}", number + 1
+        name, stem = path.stem, path.stem.casefold()
+        while name.casefold() in taken:
+            numbers[stem] = numbers.get(stem, 1) + 1
+            name = f"{path.stem}-{numbers[stem]}"
+        taken.add(name.casefold())
         names.append(name)
     return names
 
 
-def _write(path: pathlib.Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+def _write(path: pathlib.Path, data: bytes, *, keep: bool) -> None:
+    """Write a file whole or not at all. Raises UserError where that fails or, with `keep`, where another one is."""
     partial = path.with_name(path.name + ".tmp")
     try:
+        if keep and path.exists():
+            if path.read_bytes() == data:
+                return
+            raise UserError(f"{path}: is there already, beside the photos; give another folder with --out")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
         os.replace(partial, path)
@@ -156,9 +166,13 @@ def main(args: list[str] | None = None) -> None:
     command = tyro.cli(Command, args=args, prog="python -m pixlab", config=(tyro.conf.OmitSubcommandPrefixes,))
     try:
         command()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # what reads the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would flush and fail again
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import json
+import pathlib
 import shlex
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from experiments import depth_nyu
-from pixlab.__main__ import main
+from pixlab.__main__ import _distinct_names, main
 from pixlab.data import catalogue
 from pixlab.data.builders import rooms as builder
 from pixlab.data.images import write_depth_png
@@ -22,6 +24,7 @@ from pixlab.errors import UserError
 from pixlab.models.eigen_fergus import output_positions
 from pixlab.run import Run
 
+ROOT = pathlib.Path(__file__).parents[1]
 CROP = (76, 100)
 TINY = shlex.split(
     "quick --scales 2 --tasks depth --width 0.0625 --frame 80 104 --crop 76 100 --truth 80 104 --batch 2 "
@@ -158,10 +161,50 @@ def test_an_unreadable_photo_is_one_line_and_the_others_are_predicted(run, photo
     assert {path.name for path in out.iterdir()} == {"room_depth.png", "room_depth_colour.png"}
 
 
+def test_files_beside_the_photos_are_not_overwritten(run, photos, tmp_path, capfd):
+    photo, other = tmp_path / "a.png", tmp_path / "b.png"
+    for path in (photo, other):
+        shutil.copy(next(iter(photos)), path)
+    write_depth_png(tmp_path / "b_depth.png", np.full((76, 100), 2.0))  # measured
+    measured = (tmp_path / "b_depth.png").read_bytes()
+    words = fails(capfd, "predict", run.folder, photo, other, "--out", tmp_path)
+    assert (
+        words
+        == f"error: {tmp_path / 'b_depth.png'}: is there already, beside the photos; give another folder with --out"
+    )
+    assert (tmp_path / "b_depth.png").read_bytes() == measured
+    assert (tmp_path / "a_depth.png").exists() and (tmp_path / "a_depth_colour.png").exists()  # made before
+    main(["predict", str(run.folder), str(photo), str(photo), "--out", str(tmp_path)])  # a second time changes nothing
+    out = tmp_path / "results"
+    for path in (photo, photos_of(photos, "grey.png")):  # in a folder of results the last call counts
+        shutil.copy(path, other)
+        main(["predict", str(run.folder), str(other), "--out", str(out)])
+        assert Image.open(out / "b_depth.png").size == Image.open(path).size
+
+
+def photos_of(photos, name):
+    return next(path for path in photos if path.name == name)
+
+
+def test_names_of_results_differ_whatever_the_photos_are_called():
+    paths = ["a/x.png", "b/x.jpg", "b/x-2.png", "c/X.png", "d/x.png", "x_depth.png"]
+    names = _distinct_names(tuple(map(pathlib.Path, paths)))
+    assert names == ["x", "x-2", "x-2-2", "X-3", "x-4", "x_depth"]
+    many = _distinct_names((pathlib.Path("rgb.png"),) * 20000)
+    assert len(set(many)) == 20000 and many[-1] == "rgb-20000"
+
+
+def test_output_that_nobody_reads_on_is_no_error():
+    command = f"{shlex.quote(sys.executable)} -m pixlab data list | head -c 1; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stderr == "" and ended.stdout in ("d1\n", "d0\n"), ended  # 0: written before the reader left
+
+
 def test_predict_says_what_is_wrong(run, photos, tmp_path, capfd):
     good = next(iter(photos))
     (tmp_path / "file").write_text("mine")
-    assert "--out" in fails(capfd, "predict", run.folder, good, "--out", tmp_path / "file")
+    for out in (tmp_path / "file", tmp_path / "file" / "under"):
+        assert "give another folder with --out" in fails(capfd, "predict", run.folder, good, "--out", out)
     assert (tmp_path / "file").read_text() == "mine"
     assert "no photos" in fails(capfd, "predict", run.folder)
     assert "no run here" in fails(capfd, "predict", tmp_path, good)

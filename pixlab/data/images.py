@@ -33,6 +33,8 @@ def read_bytes(path) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give the files in it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its type and permissions") from None
     if not data:

@@ -72,6 +72,10 @@ def test_palette_with_and_without_transparency():
     colours = RNG.integers(0, 256, (6, 3), dtype=np.uint8)
     image.putpalette(colours.ravel().tolist())
     np.testing.assert_array_equal(read_image(encoded(image)), colours.reshape(2, 3, 3))
+    alpha = np.uint8([255, 0, 100, 255, 0, 255])[:, None]
+    over = np.rint(colours * (alpha / 255) + 255 * (1 - alpha / 255))
+    got = read_image(encoded(image, transparency=alpha.tobytes()))
+    np.testing.assert_allclose(got, over.reshape(2, 3, 3), atol=1)
     colours[4] = 255
     np.testing.assert_array_equal(read_image(encoded(image, transparency=4)), colours.reshape(2, 3, 3))
 
@@ -79,8 +83,16 @@ def test_palette_with_and_without_transparency():
 def test_cmyk_becomes_rgb():
     cmyk = np.zeros((8, 8, 4), np.uint8)
     cmyk[..., 0], cmyk[..., 3] = 255, 51  # all cyan, a fifth black: no red, four fifths green and blue
-    got = read_image(encoded(Image.fromarray(cmyk, "CMYK"), "TIFF"))
-    np.testing.assert_allclose(got, np.broadcast_to(np.uint8([0, 204, 204]), (8, 8, 3)), atol=1)
+    for kind, error in (("TIFF", 1), ("JPEG", 3)):  # Adobe's JPEGs hold the inks inverted
+        got = read_image(encoded(Image.fromarray(cmyk, "CMYK"), kind))
+        np.testing.assert_allclose(got, np.broadcast_to(np.uint8([0, 204, 204]), (8, 8, 3)), atol=error)
+
+
+def test_the_first_picture_of_an_animation_counts():
+    first, second = (Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (40, 200))
+    for kind in ("GIF", "PNG", "WEBP"):
+        data = encoded(first, kind, save_all=True, append_images=[second], duration=100)
+        np.testing.assert_allclose(read_image(data), np.full((4, 6, 3), 40), atol=1)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +112,7 @@ def test_absent_empty_and_folder_name_the_file(tmp_path, read):
     (tmp_path / "empty.png").touch()
     with pytest.raises(UserError, match=r"empty\.png: the file is empty"):
         read(tmp_path / "empty.png")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is a folder; give the files in it"):
         read(tmp_path)
     with pytest.raises(UserError, match="frame 7: no bytes"):
         read(b"", name="frame 7")
@@ -114,7 +126,7 @@ def test_truncated_images_name_the_file_in_one_line(tmp_path, kind):
     with pytest.raises(UserError, match=r"cut\.img: not a readable image") as error:
         read_image(tmp_path / "cut.img")
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="frame 7: not a readable image"):
+    with pytest.raises(UserError, match=r"frame 7: not a readable image \(cannot identify image file\); save it again"):
         read_image(b"these are no pixels", name="frame 7")
 
 
