@@ -1,6 +1,7 @@
 """The procedural rooms: the same bits everywhere, exact geometry, sound scenes, and a builder without TensorFlow."""
 
 import hashlib
+import io
 import os
 import pathlib
 import pickle
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from pixlab.data import rooms_labels as labels
 from pixlab.data.rooms import BASELINE, CLEARANCE, LABELS, frame, look
 from pixlab.data.rooms_cast import Box, Camera, Scene, Thing, blocked, cast
 from pixlab.data.rooms_draw import Draw
-from pixlab.data.rooms_record import example, picture, record, records
+from pixlab.data.rooms_record import PICTURES, example, picture, record, records
 from pixlab.data.rooms_render import render
 from pixlab.data.rooms_scene import sample_scene
 from pixlab.data.rooms_texture import PLAIN, TILES, Material, Textures, line
@@ -445,6 +447,39 @@ def test_builder_prepares_and_reads_without_tensorflow(tmp_path, capfd):
     with pytest.raises(UserError, match="another data_dir"):
         prepare(tmp_path)
     assert os.stat(builder.data_path).st_mtime_ns == stamp
+
+
+class Stream(io.StringIO):
+    def __init__(self, live):
+        super().__init__()
+        self.isatty = lambda: live
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_progress_is_a_line_now_and_then_or_one_live_line(monkeypatch, live):
+    pytest.importorskip("tensorflow_datasets")
+    from pixlab.data.builders import rooms as builder
+
+    now = [0.0]
+
+    def slow(seeds, workers):  # a second for each
+        for _ in seeds:
+            now[0] += 1
+            yield dict.fromkeys(PICTURES, b"")
+
+    monkeypatch.setattr(builder, "records", slow)
+    monkeypatch.setattr(builder, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sys, "stderr", Stream(live))
+    options = types.SimpleNamespace(_workers=1, _progress=True)
+    seeds = range(builder.TEST_SEEDS, builder.TEST_SEEDS + 100)
+    assert [seed for seed, _ in builder.Rooms._generate_examples(options, seeds)] == list(seeds)
+    text = sys.stderr.getvalue()
+    done = [int(part.split("/")[0]) for part in text.split("making rooms: test ")[1:]]
+    if live:
+        assert text.count("\r") == 100 and text.count("\n") == 1 and text.endswith("test 100/100\n")
+    else:
+        assert "\r" not in text and text.count("\n") == len(done) == 10
+        assert min(np.diff([0, *done[:-1]])) >= 10 and done[-1] == 100
 
 
 def test_a_killed_preparation_leaves_nothing_that_looks_prepared(tmp_path):

@@ -30,8 +30,8 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
 
     Construct with `file_format="array_record"` (TensorFlow is not needed) and pass records of
     `as_data_source(split)` through `example`. `train` and `test` are the numbers of rooms, `workers` the processes
-    that make them (None: one per core); `progress` shows one line on standard error. Other numbers of rooms
-    than the default belong in another `data_dir`.
+    that make them (None: one per core); `progress` says on standard error how many are made, as one live line on a
+    terminal, else as a line every ten seconds. Other numbers of rooms than the default belong in another `data_dir`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -83,10 +83,8 @@ class Rooms(tfds.core.GeneratorBasedBuilder):
         for seed, stored in zip(seeds, records(seeds, workers=self._workers), strict=True):
             done = seed - seeds.start + 1
             if self._progress and (done == total or time.monotonic() - shown > (0.2 if live else 10)):
-                shown, text = (
-                    time.monotonic(),
-                    f"making rooms: {'test' if seed >= TEST_SEEDS else 'train'} {done}/{total}",
-                )
+                shown = time.monotonic()
+                text = f"making rooms: {'test' if seed >= TEST_SEEDS else 'train'} {done}/{total}"
                 begin, end = ("\r" if live else ""), ("" if live and done < total else "\n")
                 print(begin + text, end=end, file=sys.stderr, flush=True)
             yield seed, stored | {name: io.BytesIO(stored[name]) for name in PICTURES}
