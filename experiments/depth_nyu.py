@@ -125,8 +125,8 @@ CONFIGS = {
     "scale2": Config(scales=(2,)),
     "scales12": Config(scales=(1, 2)),
     "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
-        source="nyu_labeled", truth=(240, 320), zoom=1.1, batch=16, optimiser="adam", lr=2e-4, normal_weight=1.0,
-        coarse_steps=600, fine_steps=120, save_every=100, eval_every=200, log_every=5,
+        source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=4, optimiser="adam", lr=2e-4, normal_weight=1.0,
+        coarse_steps=1400, fine_steps=240, save_every=200, eval_every=700,
     ),
 }  # fmt: skip
 
