@@ -126,7 +126,7 @@ CONFIGS = {
     "scales12": Config(scales=(1, 2)),
     "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
         source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=4, optimiser="adam", lr=2e-4, normal_weight=1.0,
-        coarse_steps=1400, fine_steps=240, save_every=200, eval_every=700,
+        coarse_steps=1100, fine_steps=200, save_every=200, eval_every=550,
     ),
 }  # fmt: skip
 
