@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import logging
 import pathlib
 import shutil
 import sys
@@ -102,6 +103,9 @@ class Checkpoints:
         """
         args = ocp.args.Composite(state=ocp.args.StandardRestore(self._like(step)), data=ocp.args.JsonRestore())
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        logger = logging.getLogger("asyncio")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
         try:
             try:
                 restored = self._manager.restore(step, args=args)
@@ -113,6 +117,7 @@ class Checkpoints:
             gc.collect()
         finally:
             sys.unraisablehook = hook
+            logger.setLevel(level)
         if "do not match" in reason or "not compatible with the stored shape" in reason:
             raise UserError(
                 f"{self.folder}: holds other networks than this code makes; use the code that trained it, "

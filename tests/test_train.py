@@ -23,7 +23,7 @@ from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
 from pixlab.errors import UserError
 from pixlab.mesh import make_mesh
 from pixlab.run import Run, write_json
-from pixlab.train import Evaluator, NonFinite, train
+from pixlab.train import Evaluator, NonFinite, abstract_state, train
 
 SHORT = ["--first", "4", "--second", "4", "--save-every", "2"]
 
@@ -119,6 +119,29 @@ def test_processes_share_the_batches_of_one(monkeypatch):
 
 
 # Stops
+
+
+def wider(state: State) -> State:
+    def grow(x):
+        shape = (*x.shape[:-1], x.shape[-1] + 1) if x.ndim == 4 else x.shape
+        return jax.ShapeDtypeStruct(shape, x.dtype, sharding=x.sharding)
+
+    return jax.tree.map(grow, state)
+
+
+def renamed(state: State) -> State:
+    return state.replace(params={f"new_{name}": value for name, value in state.params.items()})
+
+
+@pytest.mark.parametrize("change", [wider, renamed])
+def test_checkpoints_of_other_networks_are_refused_in_one_line_and_kept(finished, tmp_path, capfd, change):
+    folder = shutil.copytree(finished.folder / "checkpoints", tmp_path / "checkpoints")
+    like = abstract_state(finished.recipe, finished.mesh)
+    with pytest.raises(UserError, match="holds other networks") as raised:
+        checkpoint.restore_for_use(folder, lambda step: change(like(step)))
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+    assert checkpoint.restore_for_use(folder, like)[1] == 8
 
 
 def test_a_run_leaves_what_it_promises(finished):
