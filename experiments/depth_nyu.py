@@ -82,6 +82,8 @@ class ScalesOptions(RgbdOptions):
     """sgd: the release's rate for each kind of layer. adam: one rate with cosine decay, He initialisation."""
     lr: float = 1.0
     """Factor on the release's rates, or Adam's rate."""
+    fine_lr: float = 1.0
+    """The same for scale 3."""
     weights: str = ""
     """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
 
@@ -90,7 +92,7 @@ class ScalesOptions(RgbdOptions):
         super().check()
         self.one_of("scales", ((1,), (2,), (1, 2), (1, 2, 3)))
         self.at_least(1 / 64, "width")
-        self.at_least(0, "lr")
+        self.at_least(0, "lr", "fine_lr")
         self.at_least(1, "coarse_steps", "fine_steps")
 
 
@@ -117,7 +119,7 @@ class Config(ScalesOptions):
 CONFIGS = {
     "quick": Config(
         source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), zoom=1.0, batch=8,
-        optimiser="adam", lr=1e-3, normal_weight=1.0, coarse_steps=800, fine_steps=300, save_every=200, eval_every=400,
+        optimiser="adam", lr=1e-3, fine_lr=1e-3, normal_weight=1.0, coarse_steps=800, fine_steps=300, save_every=200, eval_every=400,
     ),
     "alexnet": Config(),
     "vgg16": Config(net="vgg16", batch=16, coarse_steps=125_000, fine_steps=93_750),
@@ -125,8 +127,8 @@ CONFIGS = {
     "scale2": Config(scales=(2,)),
     "scales12": Config(scales=(1, 2)),
     "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
-        source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=4, optimiser="adam", lr=2e-4, normal_weight=1.0,
-        coarse_steps=1100, fine_steps=200, save_every=200, eval_every=550,
+        source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=8, optimiser="adam", lr=3e-4, fine_lr=1e-3,
+        normal_weight=1.0, coarse_steps=560, fine_steps=200, save_every=100, eval_every=280,
     ),
 }  # fmt: skip
 
@@ -208,12 +210,10 @@ def recipe(config: Config) -> Recipe:
 def stages(config: ScalesOptions, nets: dict[str, Net], coarse_loss, fine_loss) -> tuple[Stage, ...]:
     """Scales 1 and 2 jointly, then scale 3 alone."""
     first = tuple(name for name in nets if name != "scale3")
-    plan = [("coarse", first, coarse_loss, config.coarse_steps)]
-    if "scale3" in nets:
-        plan.append(("fine", ("scale3",), fine_loss, config.fine_steps))
-    return tuple(
-        Stage(steps, {name: Objective(trained, loss, optimiser(config, steps))}) for name, trained, loss, steps in plan
-    )
+    coarse = Objective(first, coarse_loss, optimiser(config, config.lr, config.coarse_steps))
+    fine = Objective(("scale3",), fine_loss, optimiser(config, config.fine_lr, config.fine_steps))
+    both = Stage(config.coarse_steps, {"coarse": coarse}), Stage(config.fine_steps, {"fine": fine})
+    return both if "scale3" in nets else both[:1]
 
 
 def random_window(key, crop: tuple[int, int], maps):
@@ -239,17 +239,17 @@ def start(config: ScalesOptions, nets: dict[str, Net]):
     return init_with_weights
 
 
-def optimiser(config: ScalesOptions, steps: int) -> optax.GradientTransformation:
+def optimiser(config: ScalesOptions, lr: float, steps: int) -> optax.GradientTransformation:
     """The paper's SGD with a rate for each kind of layer, or Adam for networks that start at random."""
     if config.optimiser == "adam":
-        return optax.adam(optax.cosine_decay_schedule(config.lr, steps))
+        return optax.adam(optax.cosine_decay_schedule(lr, steps))
     rules = [
         Rule("trunk", 0.001, decay=5e-4),
         Rule("fc", 0.1, decay=1e-5),
         Rule("/first/|/conv1/|depth_bias|head1|scale2/.*/conv5|scale3/.*/conv4", 0.001, decay=1e-4),  # first and last
         Rule("conv", 0.01, decay=1e-4),
     ]
-    return sgd_by_layer(rules, lr=config.lr, momentum=0.9)
+    return sgd_by_layer(rules, lr=lr, momentum=0.9)
 
 
 def part(config: ScalesOptions) -> Crop:

@@ -133,7 +133,7 @@ def rates(tx, params):
 
 def test_learning_rates_of_labels():
     params, _ = jax.eval_shape(labels_nyu.recipe(small(geometry="true")).init, jax.random.key(0))
-    got = rates(depth_nyu.optimiser(small(), 1), params)
+    got = rates(depth_nyu.optimiser(small(), 1.0, 1), params)
     table = {
         "scale1/trunk/conv3/kernel": (0.001, 5e-4), "scale1/fc2/kernel": (0.1, 1e-5),
         "scale2/first/conv1/kernel": (0.001, 1e-4), "scale2/first/conv1_depth/kernel": (0.001, 1e-4),
