@@ -82,7 +82,8 @@ class Config(depth_nyu.ScalesOptions):
 CONFIGS = {
     "quick": Config(
         source="rooms", classes=16, geometry="none", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160),
-        zoom=1.0, batch=8, optimiser="adam", lr=1e-3, fine_lr=1e-3, coarse_steps=500, fine_steps=200, save_every=200, eval_every=350,
+        zoom=1.0, batch=8, optimiser="adam", lr=1e-3, fine_lr=1e-3, coarse_steps=500, fine_steps=200, save_every=200,
+        eval_every=350,
     ),
     "classes40": Config(),
     "classes13": Config(classes=13),
