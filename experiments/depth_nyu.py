@@ -18,6 +18,7 @@ Eigen, Puhrsch & Fergus 2014; the AlexNet trunk starts at random, since no publi
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -195,8 +196,8 @@ def recipe(config: Config) -> Recipe:
         each = losses(*random_window(key, config.crop, both))
         return sum(each.values()), Aux(logs={f"fine/{task}": value for task, value in each.items()})
 
-    def predict(params, carry, batch):
-        out = (fine if "scale3" in nets else coarse)(params, carry, batch["image"])
+    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse):
+        out = last(params, carry, batch["image"])
         depth = {"depth": jnp.exp(out["log_depth"])} if "depth" in config.tasks else {}
         return depth | {name: value for name, value in out.items() if name == "normal"}
 
@@ -205,15 +206,16 @@ def recipe(config: Config) -> Recipe:
 
     region, scores = part(config).in_middle_of(config.frame), {"depth": depth_metrics, "normal": normal_metrics}
     metrics = {task: scores[task](covers=region, crop=region) for task in config.tasks}
-    return Recipe(start(config, nets), stages(config, nets, coarse_loss, fine_loss), predict, metrics, render)
+    trained = stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse))
+    return Recipe(start(config, nets), trained, predict, metrics, render)
 
 
-def stages(config: ScalesOptions, nets: dict[str, Net], coarse_loss, fine_loss) -> tuple[Stage, ...]:
-    """Scales 1 and 2 jointly, then scale 3 alone."""
+def stages(config: ScalesOptions, nets: dict[str, Net], coarse_loss, fine_loss, predict) -> tuple[Stage, ...]:
+    """Scales 1 and 2 jointly, which `predict` speaks for meanwhile, then scale 3 alone."""
     first = tuple(name for name in nets if name != "scale3")
     coarse = Objective(first, coarse_loss, optimiser(config, config.lr, config.coarse_steps))
     fine = Objective(("scale3",), fine_loss, optimiser(config, config.fine_lr, config.fine_steps))
-    both = Stage(config.coarse_steps, {"coarse": coarse}), Stage(config.fine_steps, {"fine": fine})
+    both = Stage(config.coarse_steps, {"coarse": coarse}, predict=predict), Stage(config.fine_steps, {"fine": fine})
     return both if "scale3" in nets else both[:1]
 
 

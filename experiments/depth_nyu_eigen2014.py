@@ -16,6 +16,7 @@ further leaves out what Make3D does not predict.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -118,12 +119,12 @@ def recipe(config: Config) -> Recipe:
 
         return {name: Objective((name,), loss, optimiser(config, steps[name]))}
 
-    def predict(params, carry, batch):
-        log_depth = (fine if "fine" in nets else coarse)(params, carry, batch["image"])
-        return {"depth": jnp.exp(log_depth)}
+    def predict(params, carry, batch, last=fine if "fine" in nets else coarse):
+        return {"depth": jnp.exp(last(params, carry, batch["image"]))}
 
     steps = {"coarse": config.coarse_steps, "fine": config.fine_steps}
-    stages = [Stage(steps["coarse"], loss_of(coarse, "coarse"))]
+    alone = functools.partial(predict, last=coarse)
+    stages = [Stage(steps["coarse"], loss_of(coarse, "coarse"), predict=alone)]
     if "fine" in nets:
         stages.append(Stage(steps["fine"], loss_of(fine, "fine")))
 

@@ -161,17 +161,17 @@ def recipe(config: Config) -> Recipe:
         both = depth_nyu.random_window(key, config.crop, (logits, at_outputs(batch["label"], 3)))
         return cross_entropy(*both), Aux()
 
-    def predict(params, carry, batch):
+    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse):
         given = rgbd_task.central(config, batch, ("depth", "normal")) if config.geometry == "true" else batch
         geometry = seen(params, given)
-        return {"logits": (fine if "scale3" in nets else coarse)(params, carry, batch["image"], geometry)}
+        return {"logits": last(params, carry, batch["image"], geometry)}
 
     def render(example, prediction):
         image, true = rgbd_task.scored(config, depth_nyu.part(config), example)
         label = np.argmax(prediction["logits"], axis=-1)[..., None]
         return {"label": pictures.label_strip(image, true["label"], label, class_names(config))}
 
-    stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss)
+    stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse))
     return Recipe(start(config, nets, run), stages, predict, {"label": metric(config)}, render)
 
 

@@ -59,6 +59,7 @@ class Stage(NamedTuple):
     steps: int
     objectives: Mapping[str, Objective]
     ema: float = 0.0  # decay of averaged parameters; 0 keeps none
+    predict: Callable[[Nets, Nets, Batch], Batch] | None = None  # while later stages' networks are untrained
 
 
 def add(total: Tree, part: Tree) -> Tree:

@@ -20,7 +20,7 @@ from pixlab.errors import UserError
 from pixlab.mesh import make_mesh
 from pixlab.options import Options
 from pixlab.provenance import provenance
-from pixlab.train import Evaluator, Predict, abstract_state
+from pixlab.train import Evaluator, Predict, abstract_state, predict_after
 
 PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options that leave the result as it is
 
@@ -92,7 +92,8 @@ class Run:
         data = self.experiment.data(config)
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
-        return Evaluator(self.recipe.predict, self.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
+        predict = predict_after(self.recipe, int(self.state.step))
+        return Evaluator(predict, self.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
 
     def predict(self, photos: Sequence[np.ndarray], *, batch: int = 8) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
         """(prediction, pictures by suffix) for each uint8 photo [h,w,3]; photos go through the network in batches."""
@@ -101,7 +102,7 @@ class Run:
         for photo in photos:
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
                 raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
-        apply = jax.jit(self.recipe.predict)
+        apply = jax.jit(predict_after(self.recipe, int(self.state.step)))
         for start in range(0, len(photos), batch):
             some = photos[start : start + batch]
             examples = [self.experiment.photo(self.config, photo) for photo in some]

@@ -60,7 +60,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     progress = Progress(recipe.steps, start=done, active=first_host())
     if found:
         progress.write(f"going on from the checkpoint of step {done}")
-    evaluate = Evaluator(recipe.predict, recipe.metrics, mesh)
+    evaluators = [Evaluator(stage.predict or recipe.predict, recipe.metrics, mesh) for stage in recipe.stages]
     batches = train_batches(data, seed=options.seed, start=batches_read)
     stages = stage_names(recipe)
     waiting: tuple[int, str, dict[str, jax.Array]] | None = None
@@ -104,6 +104,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                     log.status("stopped", done, recipe.steps, stages=stages)
                     raise Stopped(f"{stop.requested}: saved step {done} of {recipe.steps}; the same command goes on")
                 if _due(done, options.eval_every) and done < recipe.steps:
+                    evaluate = evaluators[index]
                     scores = evaluate(state, eval_batches(data, "test"))
                     log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
                     draw(recipe, data, state, log, evaluate, done)
@@ -120,6 +121,11 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
 def stage_names(recipe: Recipe) -> list[tuple[str, int]]:
     """(name, steps) of every stage; a stage is called after its objectives."""
     return [("+".join(stage.objectives), stage.steps) for stage in recipe.stages]
+
+
+def predict_after(recipe: Recipe, step: int) -> Predict:
+    """How to predict once `step` steps are done: as the stage says that made the last of them."""
+    return recipe.stages[recipe.stage_at(max(step - 1, 0))].predict or recipe.predict
 
 
 def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], State]:

@@ -129,6 +129,11 @@ def test_every_named_config_fits_together_at_its_real_size(name, config, tmp_pat
         assert {f"{objective}/loss" for objective in stage.objectives} <= set(logs)
     scored = shapes(chosen, chosen.truth)
     predicted = jax.eval_shape(recipe.predict, state.params, state.carry, scored)
+    for predict in {stage.predict for stage in recipe.stages} - {None}:
+        early = jax.eval_shape(predict, state.params, state.carry, scored)
+        assert early.keys() == predicted.keys()
+        for metric in recipe.metrics.values():
+            jax.eval_shape(jax.vmap(metric.stats), early, scored)
     assert predicted and all(leaf.shape[0] == chosen.batch for leaf in jax.tree.leaves(predicted))
     columns = set()
     for label, metric in recipe.metrics.items():

@@ -23,7 +23,7 @@ from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
 from pixlab.errors import UserError
 from pixlab.mesh import make_mesh
 from pixlab.run import Run, write_json
-from pixlab.train import Evaluator, NonFinite, abstract_state, train
+from pixlab.train import Evaluator, NonFinite, abstract_state, predict_after, train
 
 SHORT = ["--first", "4", "--second", "4", "--save-every", "2"]
 
@@ -166,6 +166,18 @@ def test_a_reopened_run_scores_and_is_the_same(finished):
     again = Run.open(finished.folder)
     assert again.config == finished.config
     assert again.evaluate()["map/mse"] == pytest.approx(finished.result["rows"][0][1], rel=1e-6)
+
+
+def test_a_stage_may_have_a_prediction_of_its_own(tmp_path):
+    config = toy.Config(first=4, second=4, eval_every=2)
+    recipe = toy.recipe(config)
+    first = recipe.stages[0]._replace(predict=lambda params, carry, batch: {"map": batch["truth"]})
+    recipe = dataclasses.replace(recipe, stages=(first, recipe.stages[1]))
+    train(recipe, toy.data(config), tmp_path, config)
+    rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]]
+    scores = {int(step): float(value) for step, name, value in rows if name == "test/map/mse"}
+    assert list(scores) == [2, 4, 6] and scores[2] == scores[4] == 0 < scores[6]
+    assert [predict_after(recipe, step) for step in (0, 4, 5, 8)] == [first.predict] * 2 + [recipe.predict] * 2
 
 
 def test_the_frozen_network_did_not_move(tmp_path):
