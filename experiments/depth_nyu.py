@@ -130,7 +130,7 @@ CONFIGS = {
     "scales12": Config(scales=(1, 2)),
     "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
         source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=8, optimiser="adam", lr=3e-4, fine_lr=1e-3,
-        normal_weight=1.0, coarse_steps=560, fine_steps=200, save_every=100, eval_every=280,
+        normal_weight=1.0, coarse_steps=800, fine_steps=200, save_every=100, eval_every=400,
     ),
 }  # fmt: skip
 
