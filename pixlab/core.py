@@ -8,7 +8,6 @@ predict and how to score. Nothing here knows about files, devices or time.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -119,12 +118,13 @@ def start(recipe: Recipe, key: jax.Array) -> State:
     return enter(recipe.stages[0], State(step=jnp.zeros((), jnp.int32), params=params, carry=carry, opt={}))
 
 
-def make_step(stage: Stage) -> Callable[[State, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
+def make_step(stage: Stage, wrap=lambda gradient: gradient) -> Callable[[State, Batch, jax.Array], tuple[State, dict]]:
     """A pure function (state, batch, key) -> (state, logs) that steps every objective of `stage` once."""
 
-    @functools.partial(jax.value_and_grad, has_aux=True)
-    def gradient(trained, objective, params, carry, batch, key):
+    def loss(trained, objective, params, carry, batch, key):
         return objective.loss(params | trained, carry, batch, key)
+
+    gradient = wrap(jax.value_and_grad(loss, has_aux=True))  # `wrap` says how it is computed: in parts, split, ...
 
     def step(state, batch, key):
         params, carry, opt, logs = dict(state.params), dict(state.carry), {}, {}

@@ -1,7 +1,9 @@
 """Devices: the only file that knows that there is more than one.
 
-The batch is split over the mesh axis `data`; parameters are the same on every device. A CPU counts as several
-devices, one per core, because XLA runs some convolutions on a single core: splitting the batch keeps all cores busy.
+The devices form a mesh with the axes `data` and `fsdp`. The batch is split over both. Parameters and optimiser state
+are the same along `data`; along `fsdp` every device keeps a slice of the large ones, and they are put together only
+while a step uses them (fully sharded data parallel; one device along `fsdp` is plain data parallel). A CPU counts as
+several devices, one per core, because XLA runs some convolutions on a single core: splitting the batch keeps all busy.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pixlab.errors import UserError
+from pixlab.options import Options
 
 Tree = Any
+SMALL = 2**14  # numbers: a smaller array is whole on every device, as its transfer would cost more than its memory
 
 
 def cores() -> int:
@@ -42,17 +46,40 @@ def setup() -> None:
             pass
 
 
-def make_mesh(batch: int) -> Mesh:
-    """A mesh with axis `data` over as many devices as divide the global batch evenly.
+def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1) -> Mesh:
+    """A mesh of `devices` devices, `fsdp` of them along that axis; 0: as many as divide the global batch evenly.
 
-    On one host that is the largest divisor of `batch` up to the device count; several hosts must use all devices.
-    Raises UserError if `batch` cannot be split over all devices of several hosts.
+    Several hosts must use all devices. Raises UserError where the numbers do not go together.
     """
-    devices = jax.devices()
-    count = max(n for n in range(1, len(devices) + 1) if batch % n == 0)
-    if jax.process_count() > 1 and count != len(devices):
-        raise UserError(f"batch {batch} does not divide over {len(devices)} devices; use a multiple of {len(devices)}")
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count])
+    there = jax.devices()
+    if devices > len(there):
+        raise UserError(f"--devices {devices}: there are {len(there)}")
+    count = devices or max(n for n in range(1, len(there) + 1) if batch % n == 0)
+    if jax.process_count() > 1 and count != len(there):
+        raise UserError(f"batch {batch} does not divide over {len(there)} devices; use a multiple of {len(there)}")
+    if batch % count:
+        raise UserError(f"--batch {batch} does not divide over {count} devices; use a multiple of {count}")
+    if count % fsdp:
+        raise UserError(f"--fsdp {fsdp} does not divide the {count} devices in use; use a divisor of {count}")
+    axes = ("data", "fsdp")
+    return jax.make_mesh((count // fsdp, fsdp), axes, axis_types=(AxisType.Auto,) * 2, devices=there[:count])
+
+
+def training_mesh(options: Options) -> Mesh:
+    """The mesh that `options` ask for. Raises UserError where accelerators would stand idle, or the parts of a batch
+    would leave some without an image."""
+    mesh, there = make_mesh(options.batch, devices=options.devices, fsdp=options.fsdp), jax.device_count()
+    if not options.devices and mesh.size != there and jax.default_backend() != "cpu":
+        raise UserError(
+            f"--batch {options.batch} does not divide over {there} devices; use a multiple of {there}, "
+            f"or give --devices {mesh.size}"
+        )
+    if options.batch % (mesh.size * options.accumulate):
+        raise UserError(
+            f"--batch {options.batch} does not divide over {mesh.size} devices in {options.accumulate} parts; "
+            f"use a multiple of {mesh.size * options.accumulate}"
+        )
+    return mesh
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -60,9 +87,36 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def split(mesh: Mesh, tree: Tree) -> Tree:
+    """The shardings of a tree of arrays or shapes: a large one along its longest axis that `fsdp` divides."""
+
+    def rule(x: Any) -> NamedSharding:
+        axes = [axis for axis, length in enumerate(x.shape) if length % mesh.shape["fsdp"] == 0]
+        if mesh.shape["fsdp"] == 1 or x.size < SMALL or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda axis: x.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "fsdp"))
+
+    return jax.tree.map(rule, tree)
+
+
+def together(gradient, mesh: Mesh):
+    """For `core.make_step`: `gradient` with the parameters put together before and its result split after."""
+    if mesh.shape["fsdp"] == 1:
+        return gradient
+    constrain = jax.lax.with_sharding_constraint
+
+    def sharded(trained: Tree, objective: Any, params: Tree, *rest: Tree) -> tuple[Tree, Tree]:
+        trained, params = constrain((trained, params), replicated(mesh))
+        value, grads = gradient(trained, objective, params, *rest)
+        return value, constrain(grads, split(mesh, grads))
+
+    return sharded
+
+
 def share_batch(batch: Tree, mesh: Mesh) -> Tree:
-    """Host-local numpy batch -> global arrays, split over `data` along the first axis."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    """Host-local numpy batch -> global arrays, split over all devices along the first axis."""
+    sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
 
 

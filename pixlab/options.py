@@ -17,6 +17,12 @@ class Options:
     """Seed of the initial parameters, of the order of the data, of augmentation and of dropout."""
     batch: int = 32
     """Images per step, over all devices and hosts together."""
+    devices: int = 0
+    """Devices to train on; 0: all (on a CPU, which has one per core, as many as divide the batch)."""
+    fsdp: int = 1
+    """Devices that share one copy of parameters and optimiser state; 1: each has its own."""
+    accumulate: int = 1
+    """Parts that a batch goes through the networks in, one after the other, to need less memory."""
     workers: int = 4
     """Threads that read and augment images."""
     log_every: int = 20
@@ -28,8 +34,8 @@ class Options:
 
     def check(self) -> None:
         """Raise UserError for values that no run can have; experiments add theirs."""
-        self.at_least(0, "seed", "save_every", "eval_every")
-        self.at_least(1, "batch", "workers", "log_every")
+        self.at_least(0, "seed", "devices", "save_every", "eval_every")
+        self.at_least(1, "batch", "fsdp", "accumulate", "workers", "log_every")
 
     def at_least(self, low: float, *names: str) -> None:
         """Raise UserError, naming the flag, unless these options (each number of a tuple) are `low` or more."""

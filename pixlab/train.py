@@ -6,29 +6,28 @@ run's key, so a run that was killed and resumed ends with the same parameters as
 
 from __future__ import annotations
 
+import functools
 import math
 import pathlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from pixlab import core
+from pixlab.accumulate import in_parts
 from pixlab.checkpoint import Checkpoints
-from pixlab.core import Batch, Nets, Recipe, State
-from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches, train_batches
+from pixlab.core import Batch, Recipe, State
+from pixlab.data.pipeline import Data, eval_batches, train_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator, Predict, draw
 from pixlab.log import Log
-from pixlab.mesh import first_host, make_mesh, replicated, share_batch, wait_on_cpu
+from pixlab.mesh import first_host, replicated, share_batch, split, together, training_mesh, wait_on_cpu
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.progress import Progress
-
-Predict = Callable[[Nets, Nets, Batch], Batch]
-PICTURES = 4  # examples of the test split that are drawn each time
 
 
 class NonFinite(UserError):
@@ -45,15 +44,12 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     Raises Stopped after SIGTERM or Ctrl-C (all saved), NonFinite when a loss or gradient is not finite (the last
     checkpoint is good), and UserError for input that cannot be read (saved up to that step) or a full disk.
     """
-    mesh = make_mesh(data.batch)
-    here = replicated(mesh)
-    key = jax.device_put(jax.random.key(options.seed), here)
-    begin = jax.jit(lambda k: core.start(recipe, k), out_shardings=here)
-    enter = [jax.jit(lambda s, stage=stage: core.enter(stage, s), out_shardings=here) for stage in recipe.stages]
-    steps = [jax.jit(core.make_step(stage), donate_argnums=0, out_shardings=here) for stage in recipe.stages]
+    mesh = training_mesh(options)
+    key = jax.device_put(jax.random.key(options.seed), replicated(mesh))
+    program = compiled(recipe, mesh, options)
     checkpoints = Checkpoints(folder / "checkpoints", abstract_state(recipe, mesh))
     found = checkpoints.restore()
-    state, batches_read = found or (begin(key), 0)
+    state, batches_read = found or (program.start(key), 0)
     done = int(state.step)
     log = Log(folder, active=first_host())
     log.resume(done)
@@ -90,13 +86,13 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 except UserError:
                     save()
                     raise
-                state, logs = steps[index](state, batch, key)
+                state, logs = program.steps[index](state, batch, key)
                 wait_on_cpu((state, logs))
                 settle()  # of the step before, while the device works on this one
                 done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
                 next_index = recipe.stage_at(done)
                 if next_index != index:
-                    state = enter[next_index](state)
+                    state = program.enter[next_index](state)
                 if stop.requested or next_index != index or done == recipe.steps or _due(done, options.save_every):
                     save()
                     progress.skip()
@@ -118,6 +114,32 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     return state
 
 
+class Program(NamedTuple):
+    """The jitted functions of a run: the start, and for each stage how it is entered and its step."""
+
+    start: Callable[[jax.Array], State]
+    enter: list[Callable[[State], State]]
+    steps: list[Callable[[State, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]]
+
+
+def compiled(recipe: Recipe, mesh: jax.sharding.Mesh, options: Options) -> Program:
+    """The run's functions on `mesh`, batches in `options.accumulate` parts; a step takes its state's memory over."""
+
+    def wrap(gradient):
+        return together(in_parts(gradient, options.accumulate), mesh)
+
+    start = functools.partial(core.start, recipe)
+    begun = jax.eval_shape(start, jax.random.key(0))
+    enter, steps = [], []
+    for stage in recipe.stages:
+        into = functools.partial(core.enter, stage)
+        where = split(mesh, jax.eval_shape(into, begun))
+        enter.append(jax.jit(into, out_shardings=where))
+        step = core.make_step(stage, wrap)
+        steps.append(jax.jit(step, donate_argnums=0, out_shardings=(where, replicated(mesh))))
+    return Program(jax.jit(start, out_shardings=split(mesh, begun)), enter, steps)
+
+
 def stage_names(recipe: Recipe) -> list[tuple[str, int]]:
     """(name, steps) of every stage; a stage is called after its objectives."""
     return [("+".join(stage.objectives), stage.steps) for stage in recipe.stages]
@@ -134,58 +156,10 @@ def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], S
     def like(step: int) -> State:
         stage = recipe.stages[recipe.stage_at(step)]
         start = jax.eval_shape(lambda: core.enter(stage, core.start(recipe, jax.random.key(0))))
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), start)
+        shape = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
+        return jax.tree.map(shape, start, split(mesh, start))
 
     return like
-
-
-class Evaluator:
-    """Scores a prediction function over a whole split, exactly: each image counts once, whatever the batch size."""
-
-    def __init__(self, predict: Predict, metrics: Mapping[str, core.Metric], mesh: jax.sharding.Mesh):
-        self._mesh, self._metrics = mesh, metrics
-
-        def score(params: Nets, carry: Nets, batch: Batch) -> tuple[Batch, Any, jax.Array]:
-            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch[WEIGHT]
-            prediction = predict(params, carry, batch)
-            return prediction, {name: jax.vmap(m.stats)(prediction, batch) for name, m in metrics.items()}, weight
-
-        self._score = jax.jit(score, out_shardings=replicated(mesh))
-
-    def predict(self, state: State, batch: Example) -> Batch:
-        """The prediction for one evaluation batch, on the host."""
-        return jax.device_get(self._run(state, batch)[0])
-
-    def __call__(self, state: State, batches: Iterable[Example]) -> dict[str, float]:
-        """{metric/score: value} of `state` over `batches` (see pipeline.eval_batches). Raises UserError without any."""
-        total = None
-        for batch in batches:
-            stats, weight = jax.device_get(self._run(state, batch)[1:])
-            for row in np.flatnonzero(weight):
-                one = jax.tree.map(lambda x, row=row: np.asarray(x[row], np.float64), stats)
-                total = one if total is None else {n: m.merge(total[n], one[n]) for n, m in self._metrics.items()}
-        if total is None:
-            raise UserError("the split to score is empty")
-        scores = {name: metric.result(total[name]) for name, metric in self._metrics.items()}
-        return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
-
-    def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
-        params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
-        out = self._score(params, carry, share_batch(batch, self._mesh))
-        wait_on_cpu(out)
-        return out
-
-
-def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
-    """Write the pictures that the recipe renders of the first test examples."""
-    if recipe.render is None:
-        return
-    batch = next(iter(eval_batches(data, "test")))
-    prediction = evaluate.predict(state, batch)
-    for row in range(min(PICTURES, int(batch[WEIGHT].sum()))):
-        pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
-        for name, picture in pictures.items():
-            log.picture(step, f"{name}_{row}", picture)
 
 
 def check_finite(values: dict[str, float], step: int, saved: list[int]) -> None:
