@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import jax
 
-from pixlab import mesh
+from pixlab import hosts, mesh
 from pixlab.data.pipeline import Data, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, draw
 from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
+from pixlab.provenance import code
 from pixlab.run import Experiment, Run, claim, write_json
 from pixlab.train import NonFinite, Stopped, stage_names, train
 
@@ -54,6 +55,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     """Train `config` in its run folder, score it beside the baselines, and leave table and page there."""
     began = time.monotonic()
     mesh.setup()
+    hosts.start(config, {"experiment": experiment.name, "config": name, **code()})
     folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
     data = experiment.data(config)
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
@@ -67,7 +69,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     run.state = train(run.recipe, data, folder, config)
     result = score(run, data)
     result["seconds"] = round(time.monotonic() - began, 1)
-    if mesh.first_host():
+    if hosts.first_host():
         write_json(folder / "result.json", result)
         write_page(folder)
     say(table(result))
@@ -82,7 +84,7 @@ def score(run: Run, data: Data) -> dict:
     evaluate = Evaluator(run.recipe.predict, run.recipe.metrics, run.mesh)
     step = int(run.state.step)
     ours = evaluate(run.state, eval_batches(data, "test"))
-    log = Log(run.folder, active=mesh.first_host())
+    log = Log(run.folder, active=hosts.first_host())
     log.resume(step)
     log.scalars(step, {f"test/{name}": value for name, value in ours.items()})
     draw(run.recipe, data, run.state, log, evaluate, step)
@@ -117,5 +119,5 @@ def table(result: dict) -> str:
 
 def say(text: str) -> None:
     """Print on the first host only."""
-    if mesh.first_host():
+    if hosts.first_host():
         print(text, flush=True)

@@ -13,7 +13,7 @@ from pixlab.core import Batch, Nets, Recipe, State
 from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.log import Log
-from pixlab.mesh import replicated, share_batch, wait_on_cpu
+from pixlab.mesh import everywhere, replicated, share_batch, wait_on_cpu
 
 Predict = Callable[[Nets, Nets, Batch], Batch]
 PICTURES = 4  # examples of the test split that are drawn each time
@@ -50,7 +50,7 @@ class Evaluator:
         return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
 
     def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
-        params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
+        params, carry = everywhere((core.eval_params(state), state.carry), self._mesh)
         out = self._score(params, carry, share_batch(batch, self._mesh))
         wait_on_cpu(out)
         return out

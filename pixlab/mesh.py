@@ -87,6 +87,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def everywhere(tree: Tree, mesh: Mesh) -> Tree:
+    """The arrays of `tree`, whole on every device of the mesh."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, replicated(mesh))
+    return jax.jit(_same, out_shardings=replicated(mesh))(tree)  # device_put reaches the devices of this host alone
+
+
+def _same(tree: Tree) -> Tree:
+    return tree
+
+
 def split(mesh: Mesh, tree: Tree) -> Tree:
     """The shardings of a tree of arrays or shapes: a large one along its longest axis that `fsdp` divides."""
 
@@ -127,8 +138,3 @@ def wait_on_cpu(tree: Tree) -> None:
     """
     if jax.default_backend() == "cpu":
         jax.block_until_ready(tree)
-
-
-def first_host() -> bool:
-    """True on the one process that writes logs."""
-    return jax.process_index() == 0

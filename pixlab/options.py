@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from pixlab.errors import UserError
 
@@ -17,6 +18,16 @@ class Options:
     """Seed of the initial parameters, of the order of the data, of augmentation and of dropout."""
     batch: int = 32
     """Images per step, over all devices and hosts together."""
+    hosts: Literal["auto", "one", "many"] = "auto"
+    """Whether other hosts train along: auto looks at the environment; many asks a Cloud TPU VM about its pod."""
+    coordinator: str = ""
+    """HOST:PORT of process 0, where the environment does not say it."""
+    processes: int = 0
+    """Processes of the job, with --coordinator."""
+    process: int = -1
+    """Number of this process, with --coordinator."""
+    host_timeout: int = 300
+    """Seconds to wait for the other processes at the start."""
     devices: int = 0
     """Devices to train on; 0: all (on a CPU, which has one per core, as many as divide the batch)."""
     fsdp: int = 1
@@ -35,7 +46,7 @@ class Options:
     def check(self) -> None:
         """Raise UserError for values that no run can have; experiments add theirs."""
         self.at_least(0, "seed", "devices", "save_every", "eval_every")
-        self.at_least(1, "batch", "fsdp", "accumulate", "workers", "log_every")
+        self.at_least(1, "host_timeout", "batch", "fsdp", "accumulate", "workers", "log_every")
 
     def at_least(self, low: float, *names: str) -> None:
         """Raise UserError, naming the flag, unless these options (each number of a tuple) are `low` or more."""

@@ -20,10 +20,15 @@ def provenance() -> dict[str, object]:
     device = jax.devices()[0]
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        **code(),
         "hardware": f"{jax.device_count()} x {device.device_kind}" if device.platform != "cpu" else _processor(),
     }
+
+
+def code() -> dict[str, object]:
+    """Commit and versions, without asking for a device."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+    return {"commit": commit(), "versions": versions}
 
 
 def commit() -> str:

@@ -18,20 +18,16 @@ from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
+from pixlab.hosts import first_host, wait_for_all
 from pixlab.mesh import make_mesh
 from pixlab.options import Options
 from pixlab.provenance import provenance
 from pixlab.train import abstract_state, predict_after
 
-PATIENT = (
-    "run",
-    "devices",
-    "fsdp",
-    "workers",
-    "log_every",
-    "save_every",
-    "eval_every",
-)  # options that leave the result as it is
+PATIENT = {  # options that leave the result as it is
+    "run", "hosts", "coordinator", "processes", "process", "host_timeout", "devices", "fsdp", "workers", "log_every",
+    "save_every", "eval_every",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +164,9 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
     if folder.is_dir() and {path.name for path in folder.iterdir()} - {"config.json.tmp"}:
         raise UserError(f"{folder} is not empty and not a run; choose another folder with --run")
     saved = {"experiment": experiment.name, "config": name, "fields": fields, "provenance": provenance()}
-    write_json(folder / "config.json", saved)
+    wait_for_all("claim")  # every host has found the folder as it was
+    if first_host():
+        write_json(folder / "config.json", saved)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import pathlib
-import signal
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,8 +21,9 @@ from pixlab.core import Batch, Recipe, State
 from pixlab.data.pipeline import Data, eval_batches, train_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict, draw
+from pixlab.hosts import StopRequest, first_host, several
 from pixlab.log import Log
-from pixlab.mesh import first_host, replicated, share_batch, split, together, training_mesh, wait_on_cpu
+from pixlab.mesh import everywhere, replicated, share_batch, split, together, training_mesh, wait_on_cpu
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.progress import Progress
@@ -45,7 +44,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     checkpoint is good), and UserError for input that cannot be read (saved up to that step) or a full disk.
     """
     mesh = training_mesh(options)
-    key = jax.device_put(jax.random.key(options.seed), replicated(mesh))
+    key = everywhere(jax.random.key(options.seed), mesh)
     program = compiled(recipe, mesh, options)
     checkpoints = Checkpoints(folder / "checkpoints", abstract_state(recipe, mesh))
     found = checkpoints.restore()
@@ -84,7 +83,8 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 try:
                     batch = share_batch(next(batches), mesh)
                 except UserError:
-                    save()
+                    if not several():  # the others do not know of it and would not save along
+                        save()
                     raise
                 state, logs = program.steps[index](state, batch, key)
                 wait_on_cpu((state, logs))
@@ -93,19 +93,21 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 next_index = recipe.stage_at(done)
                 if next_index != index:
                     state = program.enter[next_index](state)
-                if stop.requested or next_index != index or done == recipe.steps or _due(done, options.save_every):
+                asked = stop.at(done)
+                if asked or next_index != index or done == recipe.steps or _due(done, options.save_every):
                     save()
                     progress.skip()
-                if stop.requested:
+                if asked:
                     log.status("stopped", done, recipe.steps, stages=stages)
-                    raise Stopped(f"{stop.requested}: saved step {done} of {recipe.steps}; the same command goes on")
+                    raise Stopped(f"{asked}: saved step {done} of {recipe.steps}; the same command goes on")
                 if _due(done, options.eval_every) and done < recipe.steps:
                     evaluate = evaluators[index]
                     scores = evaluate(state, eval_batches(data, "test"))
                     log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
                     draw(recipe, data, state, log, evaluate, done)
                     log.status("running", done, recipe.steps, stages=stages)
-                    write_page(folder)
+                    if first_host():
+                        write_page(folder)
                     progress.skip()
         finally:
             progress.close()
@@ -177,28 +179,6 @@ def check_finite(values: dict[str, float], step: int, saved: list[int]) -> None:
 def loss_of(values: dict[str, float]) -> float:
     """The loss that the progress line shows: the sum over the objectives."""
     return sum(value for name, value in values.items() if name.endswith("/loss"))
-
-
-class StopRequest:
-    """While active, SIGTERM and Ctrl-C only set `requested` to the signal's name; a second Ctrl-C interrupts."""
-
-    def __init__(self) -> None:
-        self.requested = ""
-
-    def __enter__(self) -> StopRequest:
-        self._old = {}
-        if threading.current_thread() is threading.main_thread():
-            self._old = {s: signal.signal(s, self._request) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, _: object) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = signal.Signals(number).name
 
 
 def _due(step: int, every: int) -> bool:

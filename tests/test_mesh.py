@@ -1,7 +1,5 @@
 """However many devices there are, and however they share the work, training does the same."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -43,13 +41,7 @@ def plain() -> Recipe:
 
 def staged() -> Recipe:
     """Two networks in turn, with batch statistics, dropout and averaged parameters."""
-    recipe = toy.recipe(toy.Config(first=3, second=3))
-
-    def with_sgd(stage):
-        objectives = {name: o._replace(tx=optax.sgd(0.1, momentum=0.9)) for name, o in stage.objectives.items()}
-        return stage._replace(objectives=objectives)
-
-    return dataclasses.replace(recipe, stages=tuple(map(with_sgd, recipe.stages)))
+    return toy.recipe(toy.Config(first=3, second=3, sgd=True, lr=0.1))
 
 
 def adversarial() -> Recipe:

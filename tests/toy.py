@@ -30,6 +30,8 @@ class Config(Options):
     """Steps of the second stage."""
     lr: float = 1e-2
     """Learning rate."""
+    sgd: bool = False
+    """Plain SGD: Adam makes steps of the rounding errors of biases before batch statistics."""
     images: int = 21
     """Training images."""
 
@@ -88,9 +90,10 @@ def recipe(config: Config) -> Recipe:
     def stats(prediction, example):
         return {"sum": jnp.sum((prediction["map"] - example["truth"]) ** 2), "count": example["truth"].size}
 
+    tx = optax.sgd(config.lr) if config.sgd else optax.adam(config.lr)
     stages = (
-        Stage(config.first, {"coarse": Objective(("coarse",), coarse_loss, optax.adam(config.lr))}),
-        Stage(config.second, {"fine": Objective(("fine",), fine_loss, optax.adam(config.lr))}, ema=0.9),
+        Stage(config.first, {"coarse": Objective(("coarse",), coarse_loss, tx)}),
+        Stage(config.second, {"fine": Objective(("fine",), fine_loss, tx)}, ema=0.9),
     )
     error = Metric(stats, lambda total: {"mse": total["sum"] / total["count"]})
     return Recipe(

@@ -57,7 +57,9 @@ def train_batches(data: Data, *, seed: int, start: int) -> Iterator[Example]:
         examples = examples.map(split.map)
     else:
         examples = examples.random_map(split.augment)
-    batches = examples[process::processes].batch(data.batch // processes)
+    if processes > 1:
+        examples = grain.MapDataset.source(Share(examples, data.batch, process, processes))
+    batches = examples.batch(data.batch // processes)
     iterator = iter(batches.to_iter_dataset(_read_options(data.workers)))
     iterator.set_state({"next_index": start})
     return iterator
@@ -66,22 +68,34 @@ def train_batches(data: Data, *, seed: int, start: int) -> Iterator[Example]:
 def eval_batches(data: Data, name: str) -> Iterator[Example]:
     """The split in order, once, in batches of `data.batch`; what fills the last one has `weight` 0."""
     split, (process, processes) = data.splits[name], (jax.process_index(), jax.process_count())
-    source, count, local = Readable(split.source), len(split.source), data.batch // processes
+    source, count = Readable(split.source), len(split.source)
 
-    def example(index: int) -> Example:
-        row = index // local * data.batch + process * local + index % local  # rows of one batch stay in order
+    def example(row: int) -> Example:
         return {**split.map(source[min(row, count - 1)]), WEIGHT: np.float32(row < count)}
 
-    batches = -(-count // data.batch)
-    return iter(
-        grain.MapDataset.range(batches * local).map(example).batch(local).to_iter_dataset(_read_options(data.workers))
-    )
+    rows = Share(range(-(-count // data.batch) * data.batch), data.batch, process, processes)
+    batches = grain.MapDataset.source(rows).map(example).batch(data.batch // processes)
+    return iter(batches.to_iter_dataset(_read_options(data.workers)))
 
 
 def examples(split: Split, step: int = 1) -> Iterator[Example]:
     """Every `step`-th example of the split, unaugmented, in order, one by one."""
     source = Readable(split.source)
     return (split.map(source[i]) for i in range(0, len(source), step))
+
+
+class Share:
+    """The rows of global batches that belong to one of several processes: of each batch one run of rows, in order."""
+
+    def __init__(self, rows: Source, batch: int, process: int, processes: int):
+        self._rows, self._batch, self._processes = rows, batch, processes
+        self._local, self._first = batch // processes, process * (batch // processes)
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._processes
+
+    def __getitem__(self, index: int) -> Any:
+        return self._rows[index // self._local * self._batch + self._first + index % self._local]
 
 
 class Readable:

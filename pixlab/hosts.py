@@ -1,0 +1,118 @@
+"""Several processes, one on each host: how they start, how they stop together, which of them writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from pixlab.errors import UserError
+from pixlab.options import Options
+from pixlab.rendezvous import Job, meet
+
+APART = ("process", "run", "workers")  # options that may differ between the processes of a job
+
+
+def start(options: Options, facts: Mapping[str, Any]) -> None:
+    """Join the other processes of the job, where there are any; call it before the first use of a device.
+
+    `facts` (JSON values) must be the same on all, as must the options. Raises UserError, on every process that has
+    come, where one is missing for `options.host_timeout` seconds or differs.
+    """
+    job = find(options)
+    if job is None or job.processes == 1 or jax.distributed.is_initialized():
+        return
+    shared = {f"--{name}": value for name, value in vars(options).items() if name not in APART}
+    meet(job, {**facts, **shared}, options.host_timeout)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(*job, initialization_timeout=options.host_timeout)
+
+
+def find(options: Options) -> Job | None:
+    """The job that this process belongs to: as the options say, else the environment; None if it is alone.
+
+    With `hosts` "auto" the environment is that of SLURM's srun, of a TPU slice on GKE, or JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID; with "many" also that of a Cloud TPU VM, which is asked over its network.
+    Raises UserError if several hosts are asked for and nothing says where they are.
+    """
+    env = os.environ
+    if options.hosts == "one":
+        return None
+    coordinator = options.coordinator or env.get("JAX_COORDINATOR_ADDRESS", "")
+    if coordinator:
+        processes = options.processes or int(env.get("JAX_NUM_PROCESSES", 0))
+        process = options.process if options.process >= 0 else int(env.get("JAX_PROCESS_ID", -1))
+        if not 0 <= process < processes:
+            raise UserError(f"--coordinator {coordinator} needs --processes N and --process I with 0 <= I < N")
+        return Job(coordinator, processes, process)
+    slurm = "SLURM_STEP_NODELIST" in env and int(env.get("SLURM_NTASKS", 1)) > 1
+    if options.hosts == "many" or slurm or "," in env.get("TPU_WORKER_HOSTNAMES", ""):
+        return _ask_jax(options.host_timeout)
+    return None
+
+
+def _ask_jax(seconds: int) -> Job:
+    from jax._src.clusters import ClusterEnv  # what jax.distributed.initialize() without arguments asks
+
+    coordinator, processes, process, _ = ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, seconds
+    )
+    if coordinator is None:
+        raise UserError("--hosts many: nothing here says where the others are; give --coordinator HOST:PORT")
+    return Job(coordinator, processes, process)
+
+
+def several() -> bool:
+    """True if this is one process of several."""
+    return jax.process_count() > 1
+
+
+def first_host() -> bool:
+    """True on the one process that writes logs."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Return when every process has come to the point `name`."""
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+class StopRequest:
+    """While active, SIGTERM and Ctrl-C ask for a stop, of this process or of all at the same step.
+
+    A second Ctrl-C interrupts.
+    """
+
+    def __init__(self) -> None:
+        self._signal = ""
+
+    def at(self, step: int) -> str:
+        """What asked for a stop after `step`, or "". Every process must ask at every step; all hear the same."""
+        if several():
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else ""
+        return self._signal
+
+    def __enter__(self) -> StopRequest:
+        import threading
+
+        self._old = {}
+        if threading.current_thread() is threading.main_thread():
+            asked = (signal.SIGINT,) if several() else (signal.SIGTERM, signal.SIGINT)  # JAX has SIGTERM of several
+            self._old = {s: signal.signal(s, self._request) for s in asked}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _: object) -> None:
+        if self._signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number).name
+        if several():
+            os.kill(os.getpid(), signal.SIGTERM)
