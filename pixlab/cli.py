@@ -12,11 +12,12 @@ import jax
 from pixlab import mesh
 from pixlab.data.pipeline import Data, eval_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator, draw
 from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.run import Experiment, Run, claim, write_json
-from pixlab.train import Evaluator, NonFinite, Stopped, draw, stage_names, train
+from pixlab.train import NonFinite, Stopped, stage_names, train
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:

@@ -19,9 +19,9 @@ from typing import Any
 
 from pixlab.data.pipeline import eval_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator
 from pixlab.options import Options
 from pixlab.run import PATIENT, Experiment, Run
-from pixlab.train import Evaluator
 
 Record = dict[str, Any]
 KINDS = {

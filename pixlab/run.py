@@ -17,10 +17,11 @@ from pixlab.checkpoint import restore_for_use
 from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator, Predict
 from pixlab.mesh import make_mesh
 from pixlab.options import Options
 from pixlab.provenance import provenance
-from pixlab.train import Evaluator, Predict, abstract_state, predict_after
+from pixlab.train import abstract_state, predict_after
 
 PATIENT = ("run", "workers", "log_every", "save_every", "eval_every")  # options that leave the result as it is
 

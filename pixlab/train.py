@@ -6,29 +6,26 @@ run's key, so a run that was killed and resumed ends with the same parameters as
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from pixlab import core
 from pixlab.checkpoint import Checkpoints
-from pixlab.core import Batch, Nets, Recipe, State
-from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches, train_batches
+from pixlab.core import Recipe, State
+from pixlab.data.pipeline import Data, eval_batches, train_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator, Predict, draw
 from pixlab.log import Log
 from pixlab.mesh import first_host, make_mesh, replicated, share_batch, wait_on_cpu
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.progress import Progress
-
-Predict = Callable[[Nets, Nets, Batch], Batch]
-PICTURES = 4  # examples of the test split that are drawn each time
 
 
 class NonFinite(UserError):
@@ -48,7 +45,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     mesh = make_mesh(data.batch)
     here = replicated(mesh)
     key = jax.device_put(jax.random.key(options.seed), here)
-    begin = jax.jit(lambda k: core.start(recipe, k), out_shardings=here)
+    begin = jax.jit(lambda k: core.start(recipe, k, recipe.pretrained), out_shardings=here)
     enter = [jax.jit(lambda s, stage=stage: core.enter(stage, s), out_shardings=here) for stage in recipe.stages]
     steps = [jax.jit(core.make_step(stage), donate_argnums=0, out_shardings=here) for stage in recipe.stages]
     checkpoints = Checkpoints(folder / "checkpoints", abstract_state(recipe, mesh))
@@ -60,7 +57,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     progress = Progress(recipe.steps, start=done, active=first_host())
     if found:
         progress.write(f"going on from the checkpoint of step {done}")
-    evaluators = [Evaluator(stage.predict or recipe.predict, recipe.metrics, mesh) for stage in recipe.stages]
+    evaluators = [Evaluator(predict, recipe.metrics, mesh) for predict in predictions(recipe)]
     batches = train_batches(data, seed=options.seed, start=batches_read)
     stages = stage_names(recipe)
     waiting: tuple[int, str, dict[str, jax.Array]] | None = None
@@ -80,6 +77,18 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
         settle()
         checkpoints.save(state, step=done, batches=batches_read)
 
+    def look(state: State, evaluate: Evaluator) -> None:
+        """Score and draw in the middle of training."""
+        scores = evaluate(state, eval_batches(data, "test"))
+        log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
+        draw(recipe, data, state, log, evaluate, done)
+        report("running")
+        progress.skip()
+
+    def report(state: str) -> None:
+        log.status(state, done, recipe.steps, stages=stages)
+        write_page(folder)
+
     with StopRequest() as stop:
         try:
             while done < recipe.steps:
@@ -94,23 +103,26 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 wait_on_cpu((state, logs))
                 settle()  # of the step before, while the device works on this one
                 done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
+                asked, stage_state = stop.requested, state
+                due = _due(done, options.eval_every) and done < recipe.steps
+                if due and not asked:
+                    look(stage_state, evaluators[index])
                 next_index = recipe.stage_at(done)
                 if next_index != index:
                     state = enter[next_index](state)
-                if stop.requested or next_index != index or done == recipe.steps or _due(done, options.save_every):
+                if asked or next_index != index or done == recipe.steps or _due(done, options.save_every):
                     save()
                     progress.skip()
-                if stop.requested:
-                    log.status("stopped", done, recipe.steps, stages=stages)
-                    raise Stopped(f"{stop.requested}: saved step {done} of {recipe.steps}; the same command goes on")
-                if _due(done, options.eval_every) and done < recipe.steps:
-                    evaluate = evaluators[index]
-                    scores = evaluate(state, eval_batches(data, "test"))
-                    log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
-                    draw(recipe, data, state, log, evaluate, done)
-                    log.status("running", done, recipe.steps, stages=stages)
-                    write_page(folder)
-                    progress.skip()
+                if asked:
+                    if due:  # first saved, as whoever stops a run may not wait long
+                        look(stage_state, evaluators[index])
+                    report("stopped")
+                    raise Stopped(f"{asked}: saved step {done} of {recipe.steps}; the same command goes on")
+                del stage_state
+        except UserError:
+            with contextlib.suppress(UserError):  # a full disk takes no report either
+                report("failed")
+            raise
         finally:
             progress.close()
             log.close()
@@ -123,9 +135,14 @@ def stage_names(recipe: Recipe) -> list[tuple[str, int]]:
     return [("+".join(stage.objectives), stage.steps) for stage in recipe.stages]
 
 
+def predictions(recipe: Recipe) -> list[Predict]:
+    """How to predict in each stage: as it says, in the last one as the recipe says."""
+    return [stage.predict or recipe.predict for stage in recipe.stages[:-1]] + [recipe.predict]
+
+
 def predict_after(recipe: Recipe, step: int) -> Predict:
-    """How to predict once `step` steps are done: as the stage says that made the last of them."""
-    return recipe.stages[recipe.stage_at(max(step - 1, 0))].predict or recipe.predict
+    """How to predict once `step` steps are done: as in the stage that made the last of them."""
+    return predictions(recipe)[recipe.stage_at(max(step - 1, 0))]
 
 
 def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], State]:
@@ -137,55 +154,6 @@ def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], S
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), start)
 
     return like
-
-
-class Evaluator:
-    """Scores a prediction function over a whole split, exactly: each image counts once, whatever the batch size."""
-
-    def __init__(self, predict: Predict, metrics: Mapping[str, core.Metric], mesh: jax.sharding.Mesh):
-        self._mesh, self._metrics = mesh, metrics
-
-        def score(params: Nets, carry: Nets, batch: Batch) -> tuple[Batch, Any, jax.Array]:
-            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch[WEIGHT]
-            prediction = predict(params, carry, batch)
-            return prediction, {name: jax.vmap(m.stats)(prediction, batch) for name, m in metrics.items()}, weight
-
-        self._score = jax.jit(score, out_shardings=replicated(mesh))
-
-    def predict(self, state: State, batch: Example) -> Batch:
-        """The prediction for one evaluation batch, on the host."""
-        return jax.device_get(self._run(state, batch)[0])
-
-    def __call__(self, state: State, batches: Iterable[Example]) -> dict[str, float]:
-        """{metric/score: value} of `state` over `batches` (see pipeline.eval_batches). Raises UserError without any."""
-        total = None
-        for batch in batches:
-            stats, weight = jax.device_get(self._run(state, batch)[1:])
-            for row in np.flatnonzero(weight):
-                one = jax.tree.map(lambda x, row=row: np.asarray(x[row], np.float64), stats)
-                total = one if total is None else {n: m.merge(total[n], one[n]) for n, m in self._metrics.items()}
-        if total is None:
-            raise UserError("the split to score is empty")
-        scores = {name: metric.result(total[name]) for name, metric in self._metrics.items()}
-        return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
-
-    def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
-        params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
-        out = self._score(params, carry, share_batch(batch, self._mesh))
-        wait_on_cpu(out)
-        return out
-
-
-def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
-    """Write the pictures that the recipe renders of the first test examples."""
-    if recipe.render is None:
-        return
-    batch = next(iter(eval_batches(data, "test")))
-    prediction = evaluate.predict(state, batch)
-    for row in range(min(PICTURES, int(batch[WEIGHT].sum()))):
-        pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
-        for name, picture in pictures.items():
-            log.picture(step, f"{name}_{row}", picture)
 
 
 def check_finite(values: dict[str, float], step: int, saved: list[int]) -> None:

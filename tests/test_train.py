@@ -21,9 +21,10 @@ from pixlab import checkpoint, core
 from pixlab.core import Metric, State
 from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator
 from pixlab.mesh import make_mesh
 from pixlab.run import Run, write_json
-from pixlab.train import Evaluator, NonFinite, abstract_state, predict_after, train
+from pixlab.train import NonFinite, abstract_state, predict_after, train
 
 SHORT = ["--first", "4", "--second", "4", "--save-every", "2"]
 

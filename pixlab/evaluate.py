@@ -1,0 +1,68 @@
+"""Scores of a prediction function over a whole split, and pictures of its first examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from pixlab import core
+from pixlab.core import Batch, Nets, Recipe, State
+from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches
+from pixlab.errors import UserError
+from pixlab.log import Log
+from pixlab.mesh import replicated, share_batch, wait_on_cpu
+
+Predict = Callable[[Nets, Nets, Batch], Batch]
+PICTURES = 4  # examples of the test split that are drawn each time
+
+
+class Evaluator:
+    """Scores a prediction function over a whole split, exactly: each image counts once, whatever the batch size."""
+
+    def __init__(self, predict: Predict, metrics: Mapping[str, core.Metric], mesh: jax.sharding.Mesh):
+        self._mesh, self._metrics = mesh, metrics
+
+        def score(params: Nets, carry: Nets, batch: Batch) -> tuple[Batch, Any, jax.Array]:
+            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch[WEIGHT]
+            prediction = predict(params, carry, batch)
+            return prediction, {name: jax.vmap(m.stats)(prediction, batch) for name, m in metrics.items()}, weight
+
+        self._score = jax.jit(score, out_shardings=replicated(mesh))
+
+    def predict(self, state: State, batch: Example) -> Batch:
+        """The prediction for one evaluation batch, on the host."""
+        return jax.device_get(self._run(state, batch)[0])
+
+    def __call__(self, state: State, batches: Iterable[Example]) -> dict[str, float]:
+        """{metric/score: value} of `state` over `batches` (see pipeline.eval_batches). Raises UserError without any."""
+        total = None
+        for batch in batches:
+            stats, weight = jax.device_get(self._run(state, batch)[1:])
+            for row in np.flatnonzero(weight):
+                one = jax.tree.map(lambda x, row=row: np.asarray(x[row], np.float64), stats)
+                total = one if total is None else {n: m.merge(total[n], one[n]) for n, m in self._metrics.items()}
+        if total is None:
+            raise UserError("the split to score is empty")
+        scores = {name: metric.result(total[name]) for name, metric in self._metrics.items()}
+        return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
+
+    def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
+        params, carry = jax.device_put((core.eval_params(state), state.carry), replicated(self._mesh))
+        out = self._score(params, carry, share_batch(batch, self._mesh))
+        wait_on_cpu(out)
+        return out
+
+
+def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
+    """Write the pictures that the recipe renders of the first test examples."""
+    if recipe.render is None:
+        return
+    batch = next(iter(eval_batches(data, "test")))
+    prediction = evaluate.predict(state, batch)
+    for row in range(min(PICTURES, int(batch[WEIGHT].sum()))):
+        pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
+        for name, picture in pictures.items():
+            log.picture(step, f"{name}_{row}", picture)
