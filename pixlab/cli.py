@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Sequence
 
 import jax
 
-from pixlab import mesh
+from pixlab import core, mesh
 from pixlab.data.pipeline import Data, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, draw
 from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
-from pixlab.run import Experiment, Run, claim, write_json
+from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, stage_names, train
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
     """Parse, train, score; returns the finished run. On a command line, mistakes end in one line and exit status 2."""
     from_shell = args is None
+    if from_shell:
+        signal.signal(signal.SIGTERM, stop)
     try:
         return execute(experiment, *parse(experiment, sys.argv[1:] if args is None else list(args)))
+    except KeyboardInterrupt:
+        if not from_shell:
+            raise
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
     except Stopped as stopped:
         if not from_shell:
             raise
@@ -35,6 +43,11 @@ def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(3 if isinstance(error, NonFinite) else 2) from None
+
+
+def stop(*_: object) -> None:
+    """What SIGTERM does while nothing is trained: before the first step, and while the trained run is scored."""
+    raise Stopped("SIGTERM: stopped; the same command goes on")
 
 
 def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
@@ -59,22 +72,29 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
         raise UserError(f"the data has no images in split {' and '.join(missing)}; training needs both train and test")
     run = Run(folder, experiment, config)
-    jax.eval_shape(run.recipe.init, jax.random.key(0))  # what the networks cannot take is said before a folder is made
+    if not (folder / "config.json").exists():  # what cannot be begun is said before a folder is made
+        jax.eval_shape(lambda key: core.start(run.recipe, key, run.recipe.pretrained), jax.random.key(0))
     claim(folder, experiment, name, config)
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
     devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"
     say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
-    run.state = train(run.recipe, data, folder, config)
-    result = score(run, data)
-    result["seconds"] = round(time.monotonic() - began, 1)
-    if mesh.first_host():
-        write_json(folder / "result.json", result)
-        write_page(folder)
-    say(table(result))
+    with alone(folder):
+        fit(run, data, began)
+    say(table(run.result))
     say(f"\npictures, curves and this table: {folder / 'index.html'}")
     if experiment.paper and name != experiment.paper:
         say(f"the paper's own: python -m {experiment.name} {experiment.paper}   (its data: python -m pixlab data list)")
     return run
+
+
+def fit(run: Run, data: Data, began: float) -> None:
+    """Train, score, and leave table and page; `began` is when the process did."""
+    run.state = train(run.recipe, data, run.folder, run.config)
+    result = score(run, data)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if mesh.first_host():
+        write_json(run.folder / "result.json", result)
+        write_page(run.folder)
 
 
 def score(run: Run, data: Data) -> dict:

@@ -165,7 +165,7 @@ class Log:
             self._event(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=shown)])))
 
     def status(self, state: str, step: int, total: int, *, stages: Sequence[tuple[str, int]] = ()) -> None:
-        """Writes `status.json`: "running", "finished", "stopped" or "failed" after `step` of `total` steps, and the stages.
+        """Writes `status.json`: "running", "finished", "stopped" or "failed" after `step` of `total` steps, the stages.
 
         `stages` are (name, steps).
         """

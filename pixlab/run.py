@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -147,7 +148,10 @@ def from_fields(experiment: Experiment, name: str, fields: Mapping[str, Any]) ->
 
 
 def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Options) -> None:
-    """Make `folder` the folder of this run. Raises UserError if it holds a run with another config."""
+    """Make `folder` the folder of this run, or note a further start in it.
+
+    Raises UserError if it holds a run with another config.
+    """
     fields = json.loads(json.dumps(dataclasses.asdict(config)))
     if (folder / "config.json").exists():
         saved = read_config(folder)
@@ -156,11 +160,35 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
         if saved["experiment"] != experiment.name or changed:
             what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed) or saved["experiment"]
             raise UserError(f"{folder} holds another run ({what}); choose another folder with --run, or delete it")
+        with contextlib.suppress(UserError):  # a full disk: scoring needs none of it
+            path = folder / "config.json"
+            whole = json.loads(path.read_text())
+            write_json(path, whole | {"resumed": [*whole.get("resumed", []), provenance()]})
         return
     if folder.is_dir() and {path.name for path in folder.iterdir()} - {"config.json.tmp"}:
         raise UserError(f"{folder} is not empty and not a run; choose another folder with --run")
     saved = {"experiment": experiment.name, "config": name, "fields": fields, "provenance": provenance()}
     write_json(folder / "config.json", saved)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """While active, no other process trains in `folder`. Raises UserError if one does."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another process trains in it; wait for it, or choose another with --run"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
