@@ -127,7 +127,6 @@ experiment = Experiment(
     recipe,
     data,
     baselines=answers,
-    paper="nyu",
     photo=rgbd_task.photo,
     export=export,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 import signal
 import sys
 import time
@@ -26,8 +27,14 @@ def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
     from_shell = args is None
     if from_shell:
         signal.signal(signal.SIGTERM, stop)
+    if isinstance(args, str):
+        raise UserError(f"give the options as a list of words: {shlex.split(args)}")
     try:
         return execute(experiment, *parse(experiment, sys.argv[1:] if args is None else list(args)))
+    except SystemExit as left:  # tyro's, which has said why
+        if from_shell or not left.code:
+            raise
+        raise UserError("these options are not understood; what is wrong stands above") from None
     except KeyboardInterrupt:
         if not from_shell:
             raise
@@ -74,11 +81,11 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     run = Run(folder, experiment, config)
     if not (folder / "config.json").exists():  # what cannot be begun is said before a folder is made
         jax.eval_shape(lambda key: core.start(run.recipe, key, run.recipe.pretrained), jax.random.key(0))
-    claim(folder, experiment, name, config)
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
     devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"
-    say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
     with alone(folder):
+        claim(folder, experiment, name, config)
+        say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
         fit(run, data, began)
     say(table(run.result))
     say(f"\npictures, curves and this table: {folder / 'index.html'}")
@@ -103,7 +110,7 @@ def score(run: Run, data: Data) -> dict:
     step = int(run.state.step)
     ours = evaluate(run.state, eval_batches(data, "test"))
     log = Log(run.folder, active=mesh.first_host())
-    log.resume(step)
+    log.resume(step, again="test/")
     log.scalars(step, {f"test/{name}": value for name, value in ours.items()})
     draw(run.recipe, data, run.state, log, evaluate, step)
     log.status("finished", step, run.recipe.steps, stages=stage_names(run.recipe))

@@ -88,10 +88,19 @@ class Run:
             raise UserError(f"{self.folder}: has no result yet; the command that started it goes on with it")
         return json.loads(path.read_text())
 
+    @property
+    def unfinished(self) -> str:
+        """What whoever uses the run should know of it; "" if it was trained to its end."""
+        step, steps = int(self.state.step), self.recipe.steps
+        return f"{self.folder}: has made {step} of its {steps} steps" if step < steps else ""
+
+    def data(self, source: str = "") -> Data:
+        """The run's data, or the same of another `source`."""
+        return self.experiment.data(dataclasses.replace(self.config, source=source) if source else self.config)
+
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
         """{metric: value} over a split, on the run's own data or on another `source`."""
-        config = dataclasses.replace(self.config, source=source) if source else self.config
-        data = self.experiment.data(config)
+        data = self.data(source)
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
         predict = predict_after(self.recipe, int(self.state.step))
@@ -102,6 +111,8 @@ class Run:
         if self.experiment.photo is None or self.experiment.export is None:
             raise UserError(f"{self.experiment.name} does not say how to predict on photos")
         for photo in photos:
+            if not isinstance(photo, np.ndarray):
+                raise UserError(f"a photo must be an array, not {photo!r}; pixlab.data.images.read_image reads one")
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
                 raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
         apply = jax.jit(predict_after(self.recipe, int(self.state.step)))
@@ -173,22 +184,25 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
 
 @contextlib.contextmanager
 def alone(folder: pathlib.Path) -> Iterator[None]:
-    """While active, no other process trains in `folder`. Raises UserError if one does."""
+    """While active, no other process trains in `folder`, which is made. Raises UserError if one does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be a run folder ({error.strerror}); choose another with --run") from None
     try:
         import fcntl
-    except ImportError:  # not on Windows
+
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise UserError(f"{folder}: another process trains there; wait for it, or choose another with --run") from None
+    except (ImportError, OSError):  # a system or a file system without locks
+        pass
+    try:
         yield
-        return
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another process trains in it; wait for it, or choose another with --run"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
+    finally:
+        os.close(place)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
