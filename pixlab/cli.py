@@ -64,7 +64,8 @@ def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
     default = next(iter(experiment.configs))
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         args = [default, *args]
-    choices = {name: ((type(c).__doc__ or "").strip().splitlines()[0], c) for name, c in experiment.configs.items()}
+    docs = {name: (type(config).__doc__ or "").strip().splitlines()[0] for name, config in experiment.configs.items()}
+    choices = {name: (experiment.about.get(name, docs[name]), c) for name, c in experiment.configs.items()}
     config = tyro.extras.overridable_config_cli(choices, args=args, prog=f"python -m {experiment.name}")
     config.check()
     return args[0], config

@@ -38,6 +38,7 @@ class Experiment:
     baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}
     published: Callable[[Any], Mapping[str, Mapping[str, float]]] = lambda config: {}
     paper: str = ""  # the config that is the paper's
+    about: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a config is, for --help
     photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
     export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
 
