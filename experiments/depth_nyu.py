@@ -12,11 +12,11 @@ trained together, then held while scale 3 is trained. Depth and normals share sc
 
 What differs from the paper: the 2015 paper does not say how long it trained, so the steps are the sample counts of
 Eigen, Puhrsch & Fergus 2014, at the release's rates, whose schedule is commented out there; the AlexNet trunk starts at
-random, since no published file fits its 96 filters; log-depth starts at the mean, not 0; depths equal to an image's
-smallest and largest are not masked; scale 3 learns from one window per batch, not per image; "scale 1 only" gets a 5x5
-linear convolution on its enlarged features, which the paper does not describe. Maps lie where the network saw them,
-half a cell around each output, while the release stretches the last scale over the rows and columns it is scored on;
-without scale 3 they are interpolated to its positions, so that all configs are scored on the same pixels.
+random, since no published file fits its 96 filters; log-depth starts at the mean, not 0; scale 3 learns from one window
+per batch, not per image; "scale 1 only" gets a 5x5 linear convolution on its enlarged features, which is not in the
+paper. Maps lie where the network saw them, half a cell around each output, while the release stretches the last
+scale over the rows and columns it is scored on; without scale 3 they are interpolated to its positions, so that all
+configs are scored on the same pixels.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ Eigen, Puhrsch & Fergus, "Depth Map Prediction from a Single Image using a Multi
 A coarse network sees the whole image; then it is held and a fine one refines its map. Scale-invariant loss.
 
 What differs from the paper: the coarse convolutions start at random, since no published ImageNet file fits their 96
-filters; depths that equal an image's smallest or largest are not masked. Scores are taken where the map lies; the paper
-further leaves out what Make3D does not predict.
+filters. Scores are taken where the map lies; the paper further leaves out what Make3D does not predict.
 """
 
 from __future__ import annotations

@@ -87,6 +87,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     with alone(folder):
         claim(folder, experiment, name, config)
         say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
+        say("compiling")
         fit(run, data, began)
     say(table(run.result))
     say(f"\npictures, curves and this table: {folder / 'index.html'}")
