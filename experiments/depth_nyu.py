@@ -143,8 +143,8 @@ class Config(ScalesOptions):
 CONFIGS = {
     "quick": Config(
         source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), zoom=1.0, batch=8,
-        optimiser="adam", lr=1e-3, fine_lr=1e-3, normal_weight=1.0, windows=False, coarse_steps=800,
-        fine_steps=300, save_every=200, eval_every=400,
+        optimiser="adam", lr=1e-3, fine_lr=1e-3, normal_weight=1.0, windows=False, coarse_steps=760,
+        fine_steps=220, save_every=200, eval_every=380,
     ),
     "alexnet": Config(),
     "vgg16": Config(
