@@ -5,14 +5,18 @@ Architecture", ICCV 2015 (arXiv 1411.4734).
 
     python -m experiments.depth_nyu                  minutes on a laptop, on procedural rooms
     python -m experiments.depth_nyu alexnet          the paper's, on NYU Depth v2 (python -m pixlab data list)
-    python -m experiments.depth_nyu vgg16 --weights timm/vgg16.tv_in1k
+    python -m experiments.depth_nyu vgg16            its better one, from published ImageNet weights
 
 Scale 1 sees the whole image, scale 2 predicts at a quarter of its size, scale 3 refines to a half. Scales 1 and 2 are
 trained together, then held while scale 3 is trained. Depth and normals share scale 1.
 
 What differs from the paper: the 2015 paper does not say how long it trained, so the steps are the sample counts of
-Eigen, Puhrsch & Fergus 2014; the AlexNet trunk starts at random, since no published file fits its 96 filters;
-"scale 1 only" gets a 5x5 linear convolution on its enlarged features, which the paper does not describe.
+Eigen, Puhrsch & Fergus 2014, at the release's rates, whose schedule is commented out there; the AlexNet trunk starts at
+random, since no published file fits its 96 filters; log-depth starts at the mean, not 0; scale 3 learns from one window
+per batch, not per image; "scale 1 only" gets a 5x5 linear convolution on its enlarged features, which is not in the
+paper. Maps lie where the network saw them, half a cell around each output, while the release stretches the last
+scale over the rows and columns it is scored on; without scale 3 they are interpolated to its positions, so that all
+configs are scored on the same pixels.
 """
 
 from __future__ import annotations
@@ -37,7 +41,16 @@ from pixlab.metrics.crops import Crop
 from pixlab.metrics.depth import depth_metrics
 from pixlab.metrics.normals import normal_metrics
 from pixlab.models.eigen2014 import scaled
-from pixlab.models.eigen_fergus import Head1, Scale1, Scale2, Scale3, at_outputs, output_positions, scale_size
+from pixlab.models.eigen_fergus import (
+    Head1,
+    Scale1,
+    Scale2,
+    Scale3,
+    at_outputs,
+    enlarge,
+    output_positions,
+    scale_size,
+)
 from pixlab.net import Net, init_all
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.pretrained.files import read_weights
@@ -50,19 +63,25 @@ CHANNELS = {"depth": 1, "normal": 3}
 MASKS = {"depth": "valid", "normal": "normal_valid"}
 
 PUBLISHED = {  # table 1 of the paper: 654 test frames, trained on the raw set; normals with planes fitted to depth
-    "AlexNet": {
+    "AlexNet on NYU": {
         "depth/delta1": 0.697, "depth/delta2": 0.912, "depth/delta3": 0.977, "depth/abs_rel": 0.198,
         "depth/sq_rel": 0.180, "depth/rmse": 0.753, "depth/rmse_log": 0.255, "depth/sc_inv": 0.202,
         "normal/mean": 25.9, "normal/median": 18.2,
         "normal/within_11.25": 33.2, "normal/within_22.5": 57.5, "normal/within_30": 67.7,
     },
-    "VGG": {
+    "VGG on NYU": {
         "depth/delta1": 0.769, "depth/delta2": 0.950, "depth/delta3": 0.988, "depth/abs_rel": 0.158,
         "depth/sq_rel": 0.121, "depth/rmse": 0.641, "depth/rmse_log": 0.214, "depth/sc_inv": 0.171,
         "normal/mean": 22.2, "normal/median": 15.3,
         "normal/within_11.25": 38.6, "normal/within_22.5": 64.0, "normal/within_30": 73.9,
     },
 }  # fmt: skip
+
+
+ABLATION = {  # the authors' talk on the paper, "contributions of scales", with AlexNet
+    scales: {"depth/abs_rel": depth, "normal/mean": normals}
+    for scales, depth, normals in [((1,), 0.218, 29.7), ((2,), 0.290, 31.8), ((1, 2), 0.216, 26.1)]
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +104,10 @@ class ScalesOptions(RgbdOptions):
     """Factor on the release's rates, or Adam's rate."""
     fine_lr: float = 1.0
     """The same for scale 3."""
+    windows: bool = True
+    """Scale 3 learns from random windows of its output, as in the release; no: from all of it, its border too."""
     weights: str = ""
-    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Empty: random."""
+    """ImageNet weights to start the trunk of vgg16 from: a local file or a Hugging Face id. Random if empty."""
 
     def check(self) -> None:
         """See Options.check."""
@@ -95,6 +116,8 @@ class ScalesOptions(RgbdOptions):
         self.at_least(1 / 64, "width")
         self.at_least(0, "lr", "fine_lr")
         self.at_least(1, "coarse_steps", "fine_steps")
+        if self.weights and (self.net != "vgg16" or 1 not in self.scales):
+            raise UserError("--weights start the trunk of scale 1 with --net vgg16, which this run does not have")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,19 +143,30 @@ class Config(ScalesOptions):
 CONFIGS = {
     "quick": Config(
         source="rooms", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160), zoom=1.0, batch=8,
-        optimiser="adam", lr=1e-3, fine_lr=1e-3, normal_weight=1.0, coarse_steps=800, fine_steps=300, save_every=200,
-        eval_every=400,
+        optimiser="adam", lr=1e-3, fine_lr=1e-3, normal_weight=1.0, windows=False, coarse_steps=760,
+        fine_steps=220, save_every=200, eval_every=380,
     ),
     "alexnet": Config(),
-    "vgg16": Config(net="vgg16", batch=16, coarse_steps=125_000, fine_steps=93_750),
+    "vgg16": Config(
+        net="vgg16", weights="timm/vgg16.tv_in1k", batch=16, coarse_steps=125_000, fine_steps=93_750
+    ),
     "scale1": Config(scales=(1,)),
     "scale2": Config(scales=(2,)),
     "scales12": Config(scales=(1, 2)),
     "frames": Config(  # the labelled frames alone, from random weights: what a machine without a GPU can train
         source="nyu_labeled", truth=(240, 320), zoom=1.0, batch=8, optimiser="adam", lr=3e-4, fine_lr=1e-3,
-        normal_weight=1.0, coarse_steps=800, fine_steps=200, save_every=100, eval_every=400,
+        normal_weight=1.0, windows=False, coarse_steps=800, fine_steps=200, save_every=100, eval_every=400,
     ),
 }  # fmt: skip
+ABOUT = {
+    "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms.",
+    "alexnet": "The paper's, with AlexNet as scale 1.",
+    "vgg16": "The paper's, with VGG-16 from ImageNet weights as scale 1.",
+    "scale1": "Ablation: scale 1 alone.",
+    "scale2": "Ablation: scale 2 alone.",
+    "scales12": "Ablation: scales 1 and 2.",
+    "frames": "The labelled frames alone, from random weights: an hour without a GPU.",
+}
 
 
 def networks(config: Config) -> dict[str, Net]:
@@ -193,10 +227,13 @@ def recipe(config: Config) -> Recipe:
 
     def fine_loss(params, carry, batch, key):
         both = fine(params, carry, batch["image"], train=True, key=key), truth(batch, 3)
-        each = losses(*random_window(key, config.crop, both))
+        each = losses(*(random_window(key, config.crop, both) if config.windows else both))
         return sum(each.values()), Aux(logs={f"fine/{task}": value for task, value in each.items()})
 
-    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse):
+    def coarse_at_fine(params, carry, image):
+        return {name: onto_scale3(x, config.crop) for name, x in coarse(params, carry, image).items()}
+
+    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse_at_fine):
         out = last(params, carry, batch["image"])
         depth = {"depth": jnp.exp(out["log_depth"])} if "depth" in config.tasks else {}
         return depth | {name: value for name, value in out.items() if name == "normal"}
@@ -204,10 +241,11 @@ def recipe(config: Config) -> Recipe:
     def render(example, prediction):
         return pictures.strips(*rgbd_task.scored(config, part(config), example), prediction)
 
-    region, scores = part(config).in_middle_of(config.frame), {"depth": depth_metrics, "normal": normal_metrics}
-    metrics = {task: scores[task](covers=region, crop=region) for task in config.tasks}
-    trained = stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse))
-    return Recipe(start(config, nets), trained, predict, metrics, render)
+    where = dict(covers=part(config).in_middle_of(config.frame), crop=scored_part(config).in_middle_of(config.frame))
+    scores = {"depth": depth_metrics, "normal": normal_metrics}
+    metrics = {task: scores[task](**where) for task in config.tasks}
+    trained = stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse_at_fine))
+    return Recipe(init_all(*nets.values()), trained, predict, metrics, render, pretrained(config))
 
 
 def stages(config: ScalesOptions, nets: dict[str, Net], coarse_loss, fine_loss, predict) -> tuple[Stage, ...]:
@@ -226,20 +264,18 @@ def random_window(key, crop: tuple[int, int], maps):
     return jax.tree.map(lambda x: jax.lax.dynamic_slice(x, (0, top, left, 0), (x.shape[0], *size, x.shape[3])), maps)
 
 
-def start(config: ScalesOptions, nets: dict[str, Net]):
-    """Random parameters, the VGG-16 trunk from `config.weights` if that is given."""
-    init = init_all(*nets.values())
-    if not config.weights:
-        return init
-    if 1 not in config.scales:
-        raise UserError("--weights start scale 1, which these --scales do not have")
-    weights = read_weights(config.weights)
+def pretrained(config: ScalesOptions):
+    """A function of the random parameters: the same with the VGG-16 trunk of `config.weights`, if that is given."""
 
-    def init_with_weights(key):
-        params, carry = init(key)
-        return params | {"scale1": eigen_fergus(weights, params["scale1"])}, carry
+    def start(params):
+        return params | {"scale1": eigen_fergus(read_weights(config.weights), params["scale1"])}
 
-    return init_with_weights
+    return start if config.weights else lambda params: params
+
+
+def onto_scale3(maps, crop: tuple[int, int]):
+    """Maps of scale 2 where those of scale 3 lie."""
+    return at_outputs(enlarge(maps, crop, 2), 3)
 
 
 def optimiser(config: ScalesOptions, lr: float, steps: int) -> optax.GradientTransformation:
@@ -256,7 +292,13 @@ def optimiser(config: ScalesOptions, lr: float, steps: int) -> optax.GradientTra
 
 
 def part(config: ScalesOptions) -> Crop:
-    """The part of the input that the output covers; of a 240x320 frame rows 11..227, columns 13..305 in the paper."""
+    """The part of the input that the output covers: cells of 2x2 around scale 3's positions."""
+    edges = [(int(at[0]) - 0.5, int(at[-1]) + 1.5) for at in (output_positions(n, 3) for n in config.crop)]
+    return Crop(*edges[0], *edges[1], *config.crop)
+
+
+def scored_part(config: ScalesOptions) -> Crop:
+    """The part of the input that is scored; of a 240x320 frame rows 11..227, columns 13..305 in the release."""
     rows, columns = (output_positions(n, 3) for n in config.crop)
     return Crop(int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1]), *config.crop)
 
@@ -277,8 +319,10 @@ def export(config: Config, image: np.ndarray, prediction) -> dict[str, np.ndarra
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:
-    """The paper's rows, beside runs on frames of NYU."""
-    return {} if config.source == "rooms" else PUBLISHED
+    """The paper's rows of these scales, beside runs on real frames."""
+    if config.source == "rooms":
+        return {}
+    return PUBLISHED if 3 in config.scales else {"AlexNet, these scales, on NYU": ABLATION[config.scales]}
 
 
 experiment = Experiment(
@@ -289,6 +333,7 @@ experiment = Experiment(
     baselines=answers,
     published=published,
     paper="alexnet",
+    about=ABOUT,
     photo=rgbd_task.photo,
     export=export,
 )

@@ -12,8 +12,9 @@ or what a trained run of experiments.depth_nyu predicts, whose networks are then
 are trained together, then held while scale 3 is trained. Class 0, unlabelled, is neither trained on nor scored.
 
 What differs from the paper: it does not say how long it trained, so the steps, some 400 and 200 passes over the frames,
-are a choice; the AlexNet trunk starts at random, since no published file fits its 96 filters; "scale 1 only" gets a 5x5
-linear convolution on its enlarged features, which the paper does not describe; scores are taken where the output lies.
+are a choice; the AlexNet trunk starts at random, since no published file fits its 96 filters; log-depth and normals get
+32 filters each, a choice; "scale 1 only" gets a 5x5 linear convolution on its enlarged
+features, which the paper does not describe; scores are taken where the output lies, as in experiments/depth_nyu.py.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from pixlab.metrics.segmentation import segmentation_metrics
 from pixlab.models.eigen2014 import scaled
 from pixlab.models.eigen_fergus import Scale1, at_outputs, enlarge, scale_size
 from pixlab.models.eigen_fergus_labels import LabelsHead1, LabelsScale2, LabelsScale3
-from pixlab.net import Net
+from pixlab.net import Net, init_all
 from pixlab.run import Experiment, Run
 
 GEOMETRY = "geometry"  # the entry of the parameters that holds the networks which predict depth and normals
@@ -82,13 +83,15 @@ class Config(depth_nyu.ScalesOptions):
 CONFIGS = {
     "quick": Config(
         source="rooms", classes=16, geometry="none", width=0.25, frame=(120, 160), crop=(114, 152), truth=(120, 160),
-        zoom=1.0, batch=8, optimiser="adam", lr=1e-3, fine_lr=1e-3, coarse_steps=500, fine_steps=200, save_every=200,
-        eval_every=350,
+        zoom=1.0, batch=8, optimiser="adam", lr=1e-3, fine_lr=1e-3, windows=False, coarse_steps=500,
+        fine_steps=200, save_every=200, eval_every=350,
     ),
     "classes40": Config(),
     "classes13": Config(classes=13),
     "classes4": Config(classes=4),
-    "vgg16": Config(net="vgg16", batch=16, coarse_steps=20_000, fine_steps=10_000),
+    "vgg16": Config(
+        net="vgg16", weights="timm/vgg16.tv_in1k", batch=16, coarse_steps=20_000, fine_steps=10_000
+    ),
     "predicted": Config(geometry="predicted", depth_run="runs/depth_nyu-alexnet"),
     "rgb": Config(geometry="none"),
     "scale1": Config(classes=4, scales=(1,), geometry="none"),
@@ -98,6 +101,21 @@ CONFIGS = {
     "rgb_scales12": Config(classes=4, scales=(1, 2), geometry="none"),
     "rgb_scales123": Config(classes=4, geometry="none"),
 }  # fmt: skip
+ABOUT = {
+    "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms, colours alone.",
+    "classes40": "The paper's: 40 classes, with measured depth and normals.",
+    "classes13": "13 classes.",
+    "classes4": "4 classes.",
+    "vgg16": "40 classes, with VGG-16 from ImageNet weights as scale 1.",
+    "predicted": "40 classes, with depth and normals that a run of experiments.depth_nyu predicts.",
+    "rgb": "40 classes from colours alone.",
+    "scale1": "Ablation, 4 classes: scale 1 alone.",
+    "scale2": "Ablation, 4 classes: scale 2 alone.",
+    "scales12": "Ablation, 4 classes: scales 1 and 2.",
+    "rgb_scale2": "Ablation, 4 classes from colours alone: scale 2 alone.",
+    "rgb_scales12": "Ablation, 4 classes from colours alone: scales 1 and 2.",
+    "rgb_scales123": "Ablation, 4 classes from colours alone: all scales.",
+}
 
 
 def networks(config: Config) -> dict[str, Net]:
@@ -148,6 +166,9 @@ def recipe(config: Config) -> Recipe:
         quarter = coarse(params, carry, image, geometry)
         return nets["scale3"](params, carry, image, quarter, *geometry, **mode)[0]["logits"]
 
+    def coarse_at_fine(params, carry, image, geometry):
+        return depth_nyu.onto_scale3(coarse(params, carry, image, geometry), config.crop)
+
     def cross_entropy(logits, label):
         valid = label_valid(label, classes=config.classes + 1)
         return softmax_cross_entropy(logits, label, valid, class_weights=weights(config))
@@ -158,10 +179,10 @@ def recipe(config: Config) -> Recipe:
 
     def fine_loss(params, carry, batch, key):
         logits = fine(params, carry, batch["image"], seen(params, batch), train=True, key=key)
-        both = depth_nyu.random_window(key, config.crop, (logits, at_outputs(batch["label"], 3)))
-        return cross_entropy(*both), Aux()
+        both = logits, at_outputs(batch["label"], 3)
+        return cross_entropy(*(depth_nyu.random_window(key, config.crop, both) if config.windows else both)), Aux()
 
-    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse):
+    def predict(params, carry, batch, last=fine if "scale3" in nets else coarse_at_fine):
         given = rgbd_task.central(config, batch, ("depth", "normal")) if config.geometry == "true" else batch
         geometry = seen(params, given)
         return {"logits": last(params, carry, batch["image"], geometry)}
@@ -171,8 +192,9 @@ def recipe(config: Config) -> Recipe:
         label = np.argmax(prediction["logits"], axis=-1)[..., None]
         return {"label": pictures.label_strip(image, true["label"], label, class_names(config))}
 
-    stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse))
-    return Recipe(start(config, nets, run), stages, predict, {"label": metric(config)}, render)
+    stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse_at_fine))
+    init, given = with_geometry(init_all(*nets.values()), depth_nyu.pretrained(config), run)
+    return Recipe(init, stages, predict, {"label": metric(config)}, render, given)
 
 
 def open_geometry(config: Config) -> Run:
@@ -189,22 +211,26 @@ def open_geometry(config: Config) -> Run:
 
 
 def geometry_params(run: Run):
-    """The trained networks of `run`."""
+    """The trained networks of `run`. Raises UserError if its training has not ended."""
     with jax.ensure_compile_time_eval():  # asked for while the start of training is traced
+        if (done := int(run.state.step)) < run.recipe.steps:
+            raise UserError(f"{run.folder}: has made {done} of its {run.recipe.steps} steps; let it end first")
         return jax.device_get(eval_params(run.state))
 
 
-def start(config: Config, nets: dict[str, Net], run: Run | None):
-    """Random parameters, the trunk as in depth_nyu, and the trained networks of `run` if there is one."""
-    init = depth_nyu.start(config, nets)
+def with_geometry(init, pretrained, run: Run | None):
+    """(`init`, `pretrained`) of a recipe that also start the networks of `run`, if there is one, as it trained them."""
     if run is None:
-        return init
+        return init, pretrained
 
-    def init_with_geometry(key):
+    def both(key):
         params, carry = init(key)
-        return params | {GEOMETRY: jax.tree.map(jnp.asarray, geometry_params(run))}, carry
+        return params | {GEOMETRY: run.recipe.init(key)[0]}, carry
 
-    return init_with_geometry
+    def trained(params):
+        return pretrained(params) | {GEOMETRY: jax.tree.map(jnp.asarray, geometry_params(run))}
+
+    return both, trained
 
 
 def weights(config: Config) -> np.ndarray | None:
@@ -284,6 +310,7 @@ experiment = Experiment(
     baselines=answers,
     published=published,
     paper="classes40",
+    about=ABOUT,
     photo=photo,
     export=export,
 )

@@ -11,7 +11,7 @@ NYU Depth v2, labelled set (Silberman, Hoiem, Kohli & Fergus, ECCV 2012), from e
 * a folder with `train/` and `test/` of `NNNN_rgb.webp`, `NNNN_depth.png` and `index.csv` (that is `id,max_depth_m`):
       python -m experiments.prepare_nyu_frames subset --frames FOLDER --out data/nyu_frames
 * a folder of mixed metric frames with `manifest.json` (name, width, height, fx_fy_cx_cy) and 16-bit millimetre depth:
-      python -m experiments.prepare_nyu_frames metric --frames FOLDER --out data/metric_frames
+      python -m experiments.prepare_nyu_frames metric --frames FOLDER --out data/metric_frames --without nyu
 
 Only `repository` writes pictures: halved to 320x240, colour with Lanczos, depth by every second pixel (a mean would
 invent depths at edges). The other two write an index that points at the pictures where they are. Frames without a
@@ -100,10 +100,15 @@ def subset(frames: Path, out: Path) -> None:
     report(out, rows)
 
 
-def metric(frames: Path, out: Path) -> None:
-    """Index a folder with manifest.json and 16-bit millimetre depth; all frames are test."""
+def metric(frames: Path, out: Path, without: tuple[str, ...] = ()) -> None:
+    """Index a folder with manifest.json and 16-bit millimetre depth; all frames are test.
+
+    Frames whose name begins with one of `without` are left out: for a check on other data, those of NYU.
+    """
     rows = []
     for frame in json.loads((frames / "manifest.json").read_text()):
+        if frame["name"].startswith(without):
+            continue
         row = {"name": frame["name"], "split": "test", "scale": 1000}
         row |= {"rgb": pointer(out, frames / f"{frame['name']}_rgb.webp")}
         row |= {"depth": pointer(out, frames / f"{frame['name']}_depth.png")}

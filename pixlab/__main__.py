@@ -38,6 +38,7 @@ class Predict:
             raise UserError("no photos are given")
         mesh.setup()
         run = Run.open(self.run)
+        _note(run.unfinished)
         names, unreadable = _distinct_names(self.images), False
         theirs = {path.resolve().parent for path in self.images}
         for start in range(0, len(self.images), 8):  # so that a thousand photos are not in memory at once
@@ -73,7 +74,12 @@ class Evaluate:
         from pixlab.run import Run
 
         mesh.setup()
-        for name, value in Run.open(self.run).evaluate(self.split, self.source).items():
+        run = Run.open(self.run)
+        scores = run.evaluate(self.split, self.source)
+        _note(run.unfinished)
+        images = len(run.data(self.source).splits[self.split].source)
+        print(f"{images} images of split '{self.split}', {self.source or getattr(run.config, 'source', 'the run')}")
+        for name, value in scores.items():
             print(f"{name:24} {value:.4f}")
 
 
@@ -101,12 +107,12 @@ class Prepare:
     """Its name, as `python -m pixlab data list` has it."""
 
     def __call__(self) -> None:
-        from pixlab.data.catalogue import CATALOGUE
+        from pixlab.data.catalogue import CATALOGUE, prepare
 
         known = {entry.name: entry for entry in CATALOGUE}
         if self.name not in known:
             raise UserError(f"no data set '{self.name}'; there are {', '.join(known)}")
-        print(known[self.name].prepare())
+        print(prepare(self.name, known[self.name].prepare))
 
 
 Data = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Prepare, tyro.conf.subcommand("prepare")]
@@ -144,6 +150,11 @@ def _distinct_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
     return names
 
 
+def _note(text: str) -> None:
+    if text:
+        print(f"note: {text}", file=sys.stderr)
+
+
 def _write(path: pathlib.Path, data: bytes, *, keep: bool) -> None:
     """Write a file whole or not at all. Raises UserError where that fails or, with `keep`, where another one is."""
     partial = path.with_name(path.name + ".tmp")
@@ -170,6 +181,9 @@ def main(args: list[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # what reads the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would flush and fail again
         raise SystemExit(1) from None

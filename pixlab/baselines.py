@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -62,6 +63,7 @@ def _constant(maps: Mapping[str, np.ndarray]) -> Callable[[Nets, Nets, Batch], B
 
     def predict(params: Nets, carry: Nets, batch: Batch) -> Batch:
         count, _, width, _ = batch["image"].shape
-        return {name: jnp.broadcast_to(x, (count, x.shape[1], width, x.shape[3])) for name, x in fixed.items()}
+        rows = jax.lax.optimization_barrier(fixed)  # else XLA works the scores of constants out while it compiles
+        return {name: jnp.broadcast_to(x, (count, x.shape[1], width, x.shape[3])) for name, x in rows.items()}
 
     return predict

@@ -179,4 +179,6 @@ def restore_for_use(folder: pathlib.Path, like: Callable[[int], State]) -> tuple
         checkpoints.close()
     if found is None:
         raise UserError(f"{folder.parent}: has no complete checkpoint yet; train the run first")
+    if not int(found[0].step):
+        raise UserError(f"{folder.parent}: has not made a step yet; train the run first")
     return found[0], int(found[0].step)

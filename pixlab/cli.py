@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
 
 import jax
 
-from pixlab import hosts, mesh
+from pixlab import core, hosts, mesh
 from pixlab.data.pipeline import Data, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, draw
@@ -17,15 +20,28 @@ from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.provenance import code
-from pixlab.run import Experiment, Run, claim, write_json
+from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, stage_names, train
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
     """Parse, train, score; returns the finished run. On a command line, mistakes end in one line and exit status 2."""
     from_shell = args is None
+    if from_shell:
+        signal.signal(signal.SIGTERM, stop)
+    if isinstance(args, str):
+        raise UserError(f"give the options as a list of words: {shlex.split(args)}")
     try:
         return execute(experiment, *parse(experiment, sys.argv[1:] if args is None else list(args)))
+    except SystemExit as left:  # tyro's, which has said why
+        if from_shell or not left.code:
+            raise
+        raise UserError("these options are not understood; what is wrong stands above") from None
+    except KeyboardInterrupt:
+        if not from_shell:
+            raise
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
     except Stopped as stopped:
         if not from_shell:
             raise
@@ -38,6 +54,11 @@ def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
         raise SystemExit(3 if isinstance(error, NonFinite) else 2) from None
 
 
+def stop(*_: object) -> None:
+    """What SIGTERM does while nothing is trained: before the first step, and while the trained run is scored."""
+    raise Stopped("SIGTERM: stopped; the same command goes on")
+
+
 def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
     """(name, config) of the command line; a config's name comes first, none means the first config."""
     import tyro
@@ -45,7 +66,8 @@ def parse(experiment: Experiment, args: list[str]) -> tuple[str, Options]:
     default = next(iter(experiment.configs))
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         args = [default, *args]
-    choices = {name: ((type(c).__doc__ or "").strip().splitlines()[0], c) for name, c in experiment.configs.items()}
+    docs = {name: (type(config).__doc__ or "").strip().splitlines()[0] for name, config in experiment.configs.items()}
+    choices = {name: (experiment.about.get(name, docs[name]), c) for name, c in experiment.configs.items()}
     config = tyro.extras.overridable_config_cli(choices, args=args, prog=f"python -m {experiment.name}")
     config.check()
     return args[0], config
@@ -57,26 +79,35 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     mesh.setup()
     hosts.start(config, {"experiment": experiment.name, "config": name, **code()})
     folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
-    data = experiment.data(config)
+    data = hosts.first_then_all(lambda: experiment.data(config))
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
         raise UserError(f"the data has no images in split {' and '.join(missing)}; training needs both train and test")
     run = Run(folder, experiment, config)
-    jax.eval_shape(run.recipe.init, jax.random.key(0))  # what the networks cannot take is said before a folder is made
-    claim(folder, experiment, name, config)
+    if not (folder / "config.json").exists():  # what cannot be begun is said before a folder is made
+        jax.eval_shape(lambda key: core.start(run.recipe, key, run.recipe.pretrained), jax.random.key(0))
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
     devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"
-    say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
-    run.state = train(run.recipe, data, folder, config)
-    result = score(run, data)
-    result["seconds"] = round(time.monotonic() - began, 1)
-    if hosts.first_host():
-        write_json(folder / "result.json", result)
-        write_page(folder)
+    with contextlib.ExitStack() as held:
+        hosts.first_alone(lambda: held.enter_context(alone(folder)) or claim(folder, experiment, name, config))
+        say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
+        say("compiling")
+        result = fit(run, data, began)
     say(table(result))
     say(f"\npictures, curves and this table: {folder / 'index.html'}")
     if experiment.paper and name != experiment.paper:
         say(f"the paper's own: python -m {experiment.name} {experiment.paper}   (its data: python -m pixlab data list)")
     return run
+
+
+def fit(run: Run, data: Data, began: float) -> dict:
+    """Train, score, and leave table and page; returns the table. `began` is when the process did."""
+    run.state = train(run.recipe, data, run.folder, run.config)
+    result = score(run, data)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if hosts.first_host():
+        write_json(run.folder / "result.json", result)
+        write_page(run.folder)
+    return result
 
 
 def score(run: Run, data: Data) -> dict:
@@ -85,7 +116,7 @@ def score(run: Run, data: Data) -> dict:
     step = int(run.state.step)
     ours = evaluate(run.state, eval_batches(data, "test"))
     log = Log(run.folder, active=hosts.first_host())
-    log.resume(step)
+    log.resume(step, again="test/")
     log.scalars(step, {f"test/{name}": value for name, value in ours.items()})
     draw(run.recipe, data, run.state, log, evaluate, step)
     log.status("finished", step, run.recipe.steps, stages=stage_names(run.recipe))

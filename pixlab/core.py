@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     steps: int
     objectives: Mapping[str, Objective]
     ema: float = 0.0  # decay of averaged parameters; 0 keeps none
-    predict: Callable[[Nets, Nets, Batch], Batch] | None = None  # while later stages' networks are untrained
+    predict: Callable[[Nets, Nets, Batch], Batch] | None = None  # if not the recipe's, until later stages
 
 
 def add(total: Tree, part: Tree) -> Tree:
@@ -88,6 +88,7 @@ class Recipe:
     predict: Callable[[Nets, Nets, Batch], Batch]  # (params, carry, batch) -> named maps
     metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
     render: Callable[[Batch, Batch], dict[str, np.ndarray]] | None = None  # (example, prediction) -> named pictures
+    pretrained: Callable[[Nets], Nets] = lambda params: params  # what training starts from instead of random numbers
 
     @property
     def steps(self) -> int:
@@ -112,19 +113,16 @@ def enter(stage: Stage, state: State) -> State:
     return state.replace(carry=carry, opt=opt)
 
 
-def start(recipe: Recipe, key: jax.Array) -> State:
-    """The state before the first step."""
+def start(recipe: Recipe, key: jax.Array, pretrained: Callable[[Nets], Nets] = lambda params: params) -> State:
+    """The state before the first step; training gives the recipe's `pretrained`, shapes alone do without."""
     params, carry = recipe.init(key)
-    return enter(recipe.stages[0], State(step=jnp.zeros((), jnp.int32), params=params, carry=carry, opt={}))
+    return enter(recipe.stages[0], State(step=jnp.zeros((), jnp.int32), params=pretrained(params), carry=carry, opt={}))
 
 
 def make_step(stage: Stage, wrap=lambda gradient: gradient) -> Callable[[State, Batch, jax.Array], tuple[State, dict]]:
     """A pure function (state, batch, key) -> (state, logs) that steps every objective of `stage` once."""
 
-    def loss(trained, objective, params, carry, batch, key):
-        return objective.loss(params | trained, carry, batch, key)
-
-    gradient = wrap(jax.value_and_grad(loss, has_aux=True))  # `wrap` says how it is computed: in parts, split, ...
+    gradient = wrap(jax.value_and_grad(lambda new, of, params, *rest: of.loss(params | new, *rest), has_aux=True))
 
     def step(state, batch, key):
         params, carry, opt, logs = dict(state.params), dict(state.carry), {}, {}

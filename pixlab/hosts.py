@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from pixlab.errors import UserError
 from pixlab.options import Options
 from pixlab.rendezvous import Job, meet
 
+LINE = 600  # bytes of an error that are passed on
 APART = ("process", "run", "workers")  # options that may differ between the processes of a job
 
 
@@ -29,7 +31,8 @@ def start(options: Options, facts: Mapping[str, Any]) -> None:
     shared = {f"--{name}": value for name, value in vars(options).items() if name not in APART}
     meet(job, {**facts, **shared}, options.host_timeout)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(*job, initialization_timeout=options.host_timeout)
+    seconds = options.host_timeout
+    jax.distributed.initialize(*job, initialization_timeout=seconds, heartbeat_timeout_seconds=seconds)
 
 
 def find(options: Options) -> Job | None:
@@ -76,10 +79,32 @@ def first_host() -> bool:
     return jax.process_index() == 0
 
 
-def wait_for_all(name: str) -> None:
-    """Return when every process has come to the point `name`."""
-    if several():
-        multihost_utils.sync_global_devices(name)
+def everyone(action: Callable[[], Any]) -> Any:
+    """What `action` returns here; if it raises UserError on any process, all raise that."""
+    if not several():
+        return action()
+    result, problem = None, b""
+    try:
+        result = action()
+    except UserError as error:
+        problem = str(error).encode()[:LINE] or b"?"
+    lines = multihost_utils.process_allgather(np.frombuffer(problem.ljust(LINE, b"\0"), np.uint8))
+    for line in lines:
+        if said := bytes(line).rstrip(b"\0").decode(errors="replace"):
+            raise UserError(said)
+    return result
+
+
+def first_alone(action: Callable[[], Any]) -> Any:
+    """What `action` returns on the first process, None on the others, which wait; if it raises UserError, all do."""
+    return everyone(action if first_host() else lambda: None)
+
+
+def first_then_all(action: Callable[[], Any]) -> Any:
+    """What `action` returns, here; the first process does it before the others, as it may make what all then read."""
+    result = first_alone(action)
+    others = everyone(lambda: None if first_host() else action())
+    return result if first_host() else others
 
 
 class StopRequest:

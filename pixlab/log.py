@@ -72,13 +72,17 @@ class Log:
         self.folder, self.active = pathlib.Path(folder), active
         self._table = self._events = None
 
-    def resume(self, step: int) -> None:
-        """Forgets what was logged after `step`, the last step that was saved; 0 begins the record anew."""
+    def resume(self, step: int, again: str = "") -> None:
+        """Forgets what was logged after `step`, the last step that was saved; 0 begins the record anew.
+
+        Values of `step` itself whose name starts with `again` are forgotten too.
+        """
         if not self.active:
             return
         self.close()
         with _writing(self.folder):
-            kept = [row for row in _rows(self.folder / "metrics.csv") if step > 0 and row[0] <= step]
+            rows = [row for row in _rows(self.folder / "metrics.csv") if step > 0 and row[0] <= step]
+            kept = [row for row in rows if not (again and row[0] == step and row[1].startswith(again))]
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = self.folder / "metrics.csv.new"
             with open(fresh, "w", newline="", encoding="utf-8") as file:
@@ -165,7 +169,7 @@ class Log:
             self._event(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=shown)])))
 
     def status(self, state: str, step: int, total: int, *, stages: Sequence[tuple[str, int]] = ()) -> None:
-        """Writes `status.json`: "running", "finished" or "stopped" after `step` of `total` steps, and the stages.
+        """Writes `status.json`: "running", "finished", "stopped" or "failed" after `step` of `total` steps, the stages.
 
         `stages` are (name, steps).
         """

@@ -26,8 +26,8 @@ class Options:
     """Processes of the job, with --coordinator."""
     process: int = -1
     """Number of this process, with --coordinator."""
-    host_timeout: int = 300
-    """Seconds to wait for the other processes at the start."""
+    host_timeout: int = 120
+    """Seconds to wait for the other processes, at the start and when one falls silent."""
     devices: int = 0
     """Devices to train on; 0: all (on a CPU, which has one per core, as many as divide the batch)."""
     fsdp: int = 1

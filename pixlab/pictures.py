@@ -168,7 +168,7 @@ def depth_strip(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Input (uint8, or float in [0, 1]), depth and predicted depth in metres on one scale, and absolute error.
 
-    The scale defaults to the 1st to 99th percentile of the measured depth, the error's to a quarter of that range:
+    The scale defaults to the 1st to 99th percentile of the measured depth, the error's to half of that range:
     both depend on the truth alone, so pictures of the same image at different steps compare. A prediction of another
     size is brought to the truth's (nearest neighbour) for the error.
     """
@@ -178,7 +178,7 @@ def depth_strip(
     known = known if known.size else np.array([0.0, 1.0])
     low = float(np.percentile(known, 1)) if low is None else low
     high = max(float(np.percentile(known, 99)), low + 1e-3) if high is None else high
-    error_high = (high - low) / 4 if error_high is None else error_high
+    error_high = (high - low) / 2 if error_high is None else error_high
     error = np.abs(_resize(guess, *truth.shape) - truth)
     mean = f", mean {error[mask].mean():.3g} m" if mask.any() else ""
     metres, wrong = Scale(low, high, "m", "turbo"), Scale(0.0, error_high, "m", "magma")

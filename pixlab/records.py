@@ -58,15 +58,16 @@ def make_record(
     if not origin.get("commit"):
         raise UserError(f"{run.folder}: does not say from which commit it was trained; train it from a git checkout")
     rows = {row[0]: _scores(result["columns"], row) for row in result["rows"]}
+    later = saved.get("resumed", [])
     elapsed = status["time"] - datetime.datetime.fromisoformat(origin["started"]).timestamp()
-    paused = elapsed > result["seconds"] + 2  # in one go, the last process is the whole run
+    paused = bool(later)
     source = _public(getattr(run.config, "source", ""))
     record = {
         "experiment": run.experiment.name,
         "config": saved["config"],
         "command": command(run.experiment, saved["config"], run.config),
         "date": origin["started"][:10],
-        "commit": origin["commit"],
+        "commit": " ".join(dict.fromkeys(start["commit"] for start in [origin, *later])),
         "versions": {**({"pixlab": version} if version else {}), **origin["versions"]},
         "hardware": origin["hardware"],
         "data": {"name": data or source or "its own", "source": source, "images": dict(images)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -18,7 +19,6 @@ from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
-from pixlab.hosts import first_host, wait_for_all
 from pixlab.mesh import make_mesh
 from pixlab.options import Options
 from pixlab.provenance import provenance
@@ -41,6 +41,7 @@ class Experiment:
     baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}
     published: Callable[[Any], Mapping[str, Mapping[str, float]]] = lambda config: {}
     paper: str = ""  # the config that is the paper's
+    about: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a config is, for --help
     photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
     export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
 
@@ -91,10 +92,19 @@ class Run:
             raise UserError(f"{self.folder}: has no result yet; the command that started it goes on with it")
         return json.loads(path.read_text())
 
+    @property
+    def unfinished(self) -> str:
+        """What whoever uses the run should know of it; "" if it was trained to its end."""
+        step, steps = int(self.state.step), self.recipe.steps
+        return f"{self.folder}: has made {step} of its {steps} steps" if step < steps else ""
+
+    def data(self, source: str = "") -> Data:
+        """The run's data, or the same of another `source`."""
+        return self.experiment.data(dataclasses.replace(self.config, source=source) if source else self.config)
+
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
         """{metric: value} over a split, on the run's own data or on another `source`."""
-        config = dataclasses.replace(self.config, source=source) if source else self.config
-        data = self.experiment.data(config)
+        data = self.data(source)
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
         predict = predict_after(self.recipe, int(self.state.step))
@@ -105,6 +115,8 @@ class Run:
         if self.experiment.photo is None or self.experiment.export is None:
             raise UserError(f"{self.experiment.name} does not say how to predict on photos")
         for photo in photos:
+            if not isinstance(photo, np.ndarray):
+                raise UserError(f"a photo must be an array, not {photo!r}; pixlab.data.images.read_image reads one")
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
                 raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
         apply = jax.jit(predict_after(self.recipe, int(self.state.step)))
@@ -151,7 +163,10 @@ def from_fields(experiment: Experiment, name: str, fields: Mapping[str, Any]) ->
 
 
 def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Options) -> None:
-    """Make `folder` the folder of this run. Raises UserError if it holds a run with another config."""
+    """Make `folder` the folder of this run, or note a further start in it.
+
+    Raises UserError if it holds a run with another config.
+    """
     fields = json.loads(json.dumps(dataclasses.asdict(config)))
     if (folder / "config.json").exists():
         saved = read_config(folder)
@@ -160,13 +175,38 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
         if saved["experiment"] != experiment.name or changed:
             what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed) or saved["experiment"]
             raise UserError(f"{folder} holds another run ({what}); choose another folder with --run, or delete it")
+        with contextlib.suppress(UserError):  # a full disk: scoring needs none of it
+            path = folder / "config.json"
+            whole = json.loads(path.read_text())
+            write_json(path, whole | {"resumed": [*whole.get("resumed", []), provenance()]})
         return
     if folder.is_dir() and {path.name for path in folder.iterdir()} - {"config.json.tmp"}:
         raise UserError(f"{folder} is not empty and not a run; choose another folder with --run")
     saved = {"experiment": experiment.name, "config": name, "fields": fields, "provenance": provenance()}
-    wait_for_all("claim")  # every host has found the folder as it was
-    if first_host():
-        write_json(folder / "config.json", saved)
+    write_json(folder / "config.json", saved)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """While active, no other process trains in `folder`, which is made. Raises UserError if one does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be a run folder ({error.strerror}); choose another with --run") from None
+    try:
+        import fcntl
+
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise UserError(f"{folder}: another process trains there; wait for it, or choose another with --run") from None
+    except (ImportError, OSError):  # a system or a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(place)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

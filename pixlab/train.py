@@ -6,6 +6,7 @@ run's key, so a run that was killed and resumed ends with the same parameters as
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import pathlib
@@ -55,7 +56,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     progress = Progress(recipe.steps, start=done, active=first_host())
     if found:
         progress.write(f"going on from the checkpoint of step {done}")
-    evaluators = [Evaluator(stage.predict or recipe.predict, recipe.metrics, mesh) for stage in recipe.stages]
+    evaluators = [Evaluator(predict, recipe.metrics, mesh) for predict in predictions(recipe)]
     batches = train_batches(data, seed=options.seed, start=batches_read)
     stages = stage_names(recipe)
     waiting: tuple[int, str, dict[str, jax.Array]] | None = None
@@ -75,6 +76,19 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
         settle()
         checkpoints.save(state, step=done, batches=batches_read)
 
+    def look(state: State, evaluate: Evaluator) -> None:
+        """Score and draw in the middle of training."""
+        scores = evaluate(state, eval_batches(data, "test"))
+        log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
+        draw(recipe, data, state, log, evaluate, done)
+        report("running")
+        progress.skip()
+
+    def report(state: str) -> None:
+        log.status(state, done, recipe.steps, stages=stages)
+        if first_host():
+            write_page(folder)
+
     with StopRequest() as stop:
         try:
             while done < recipe.steps:
@@ -90,25 +104,26 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 wait_on_cpu((state, logs))
                 settle()  # of the step before, while the device works on this one
                 done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
+                asked, stage_state = stop.at(done), state
+                due = _due(done, options.eval_every) and done < recipe.steps
+                if due and not asked:
+                    look(stage_state, evaluators[index])
                 next_index = recipe.stage_at(done)
                 if next_index != index:
                     state = program.enter[next_index](state)
-                asked = stop.at(done)
                 if asked or next_index != index or done == recipe.steps or _due(done, options.save_every):
                     save()
                     progress.skip()
                 if asked:
-                    log.status("stopped", done, recipe.steps, stages=stages)
+                    if due:  # first saved, as whoever stops a run may not wait long
+                        look(stage_state, evaluators[index])
+                    report("stopped")
                     raise Stopped(f"{asked}: saved step {done} of {recipe.steps}; the same command goes on")
-                if _due(done, options.eval_every) and done < recipe.steps:
-                    evaluate = evaluators[index]
-                    scores = evaluate(state, eval_batches(data, "test"))
-                    log.scalars(done, {f"test/{name}": value for name, value in scores.items()})
-                    draw(recipe, data, state, log, evaluate, done)
-                    log.status("running", done, recipe.steps, stages=stages)
-                    if first_host():
-                        write_page(folder)
-                    progress.skip()
+                del stage_state
+        except UserError:
+            with contextlib.suppress(UserError):  # a full disk takes no report either
+                report("failed")
+            raise
         finally:
             progress.close()
             log.close()
@@ -130,8 +145,8 @@ def compiled(recipe: Recipe, mesh: jax.sharding.Mesh, options: Options) -> Progr
     def wrap(gradient):
         return together(in_parts(gradient, options.accumulate), mesh)
 
-    start = functools.partial(core.start, recipe)
-    begun = jax.eval_shape(start, jax.random.key(0))
+    start = functools.partial(core.start, recipe, pretrained=recipe.pretrained)
+    begun = jax.eval_shape(functools.partial(core.start, recipe), jax.random.key(0))
     enter, steps = [], []
     for stage in recipe.stages:
         into = functools.partial(core.enter, stage)
@@ -147,9 +162,14 @@ def stage_names(recipe: Recipe) -> list[tuple[str, int]]:
     return [("+".join(stage.objectives), stage.steps) for stage in recipe.stages]
 
 
+def predictions(recipe: Recipe) -> list[Predict]:
+    """How to predict in each stage: as it says, in the last one as the recipe says."""
+    return [stage.predict or recipe.predict for stage in recipe.stages[:-1]] + [recipe.predict]
+
+
 def predict_after(recipe: Recipe, step: int) -> Predict:
-    """How to predict once `step` steps are done: as the stage says that made the last of them."""
-    return recipe.stages[recipe.stage_at(max(step - 1, 0))].predict or recipe.predict
+    """How to predict once `step` steps are done: as in the stage that made the last of them."""
+    return predictions(recipe)[recipe.stage_at(max(step - 1, 0))]
 
 
 def abstract_state(recipe: Recipe, mesh: jax.sharding.Mesh) -> Callable[[int], State]:

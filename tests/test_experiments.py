@@ -177,3 +177,9 @@ def test_a_u_net_trained_at_one_size_predicts_at_others():
     for size in ((50, 70), (112, 144), (121, 33)):
         image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
         assert jax.eval_shape(recipe.predict, params, carry, {"image": image})["depth"].shape == (1, *size, 1)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_config_says_what_it_is(name):
+    assert set(EXPERIMENTS[name].about) == set(EXPERIMENTS[name].configs)
+    assert len(set(EXPERIMENTS[name].about.values())) == len(EXPERIMENTS[name].configs)

@@ -175,9 +175,10 @@ def depth_run(tmp_path_factory):
     config = depth_nyu.Config(**TINY, optimiser="adam")
     claim(where, depth_nyu.experiment, "alexnet", config)
     run = Run.open(where)
-    state = core.start(run.recipe, jax.random.key(5))
+    state = core.enter(run.recipe.stages[-1], core.start(run.recipe, jax.random.key(5)))
+    state = state.replace(step=jnp.int32(run.recipe.steps))
     checkpoints = Checkpoints(where / "checkpoints", abstract_state(run.recipe, run.mesh))
-    checkpoints.save(state, step=0, batches=0)
+    checkpoints.save(state, step=run.recipe.steps, batches=0)
     checkpoints.close()
     return run, state
 
@@ -187,7 +188,7 @@ def test_predicted_geometry_comes_from_the_depth_run_which_is_held(depth_run):
     config = small(geometry="predicted", depth_run=str(run.folder), optimiser="adam", lr=1e-3)
     recipe = labels_nyu.recipe(config)
     key = jax.random.key(0)
-    state = jax.jit(lambda k: core.start(recipe, k))(key)
+    state = jax.jit(lambda k: core.start(recipe, k, recipe.pretrained))(key)
 
     def same(a, b):
         return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
@@ -215,6 +216,10 @@ def test_a_depth_run_that_does_not_fit_is_refused(depth_run, tmp_path):
     claim(tmp_path / "alone", depth_nyu.experiment, "alexnet", depth_nyu.Config(**TINY, tasks=("depth",)))
     with pytest.raises(UserError, match="predicts depth and normals"):
         labels_nyu.recipe(small(geometry="predicted", depth_run=str(tmp_path / "alone")))
+    begun = Run.open(run.folder)
+    begun.state = run.state.replace(step=jnp.int32(1))
+    with pytest.raises(UserError, match=f"has made 1 of its {run.recipe.steps} steps; let it end first"):
+        labels_nyu.geometry_params(begun)
     with pytest.raises(UserError, match="photos lack"):
         labels_nyu.photo(small(geometry="true"), np.zeros((50, 70, 3), np.uint8))
 

@@ -136,9 +136,11 @@ def test_a_run_that_went_on_later_says_so(run, tmp_path):
     for name in ("config.json", "result.json", "status.json"):
         (folder / name).write_bytes((run.folder / name).read_bytes())
     edit(folder / "config.json", lambda saved: saved["provenance"].update(started="2026-01-01T00:00:00+00:00"))
+    edit(folder / "config.json", lambda saved: saved.update(resumed=[{"commit": c * 12} for c in "aba"]))
     edit(folder / "status.json", lambda status: status.update(time=1767225600.0 + 3600))  # an hour after that
     made = make_record(Run(folder, experiment, run.config), images={"test": 5})
     assert made["paused"]
+    assert made["commit"] == "0123456789ab aaaaaaaaaaaa bbbbbbbbbbbb"
     assert made["seconds"] == 3600
     assert "1h00m with pauses" in section({"toy": made})
 
@@ -251,7 +253,7 @@ def test_the_command_writes_record_and_readme(run, tmp_path, monkeypatch, capsys
 def test_every_record_is_of_an_experiment_that_is_here(name):
     found = importlib.import_module(RECORDS[name]["experiment"]).experiment
     assert RECORDS[name]["config"] in found.configs
-    assert re.fullmatch(r"[0-9a-f]{7,40}(\+changes)?", RECORDS[name]["commit"])
+    assert re.fullmatch(r"[0-9a-f]{7,40}(\+changes)?( [0-9a-f]{7,40}(\+changes)?)*", RECORDS[name]["commit"])
 
 
 def test_the_readme_has_the_results_of_the_records():

@@ -23,7 +23,7 @@ from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
 from pixlab.mesh import make_mesh
-from pixlab.run import Run, write_json
+from pixlab.run import Run, alone, write_json
 from pixlab.train import NonFinite, abstract_state, predict_after, train
 
 SHORT = ["--first", "4", "--second", "4", "--save-every", "2"]
@@ -364,10 +364,27 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     ],
 )
 def test_a_typo_names_what_is_possible(args, words, capsys):
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(UserError, match="what is wrong stands above"):
         toy.main(args)
     text = capsys.readouterr().err
-    assert stopped.value.code == 2 and all(word in text for word in words)
+    assert all(word in text for word in words)
+
+
+def test_from_a_shell_a_typo_is_exit_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["toy", "quik"])
+    with pytest.raises(SystemExit) as stopped:
+        toy.main()
+    assert stopped.value.code == 2 and "quick" in capsys.readouterr().err
+
+
+def test_a_run_folder_belongs_to_one_process(tmp_path):
+    with alone(tmp_path), pytest.raises(UserError, match="another process trains there"):
+        toy.main([*SHORT, "--run", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+    run = toy.main([*SHORT, "--run", str(tmp_path)])
+    rows = (tmp_path / "metrics.csv").read_text()
+    assert toy.main([*SHORT, "--run", str(tmp_path)]).result["rows"] == run.result["rows"]
+    assert (tmp_path / "metrics.csv").read_text() == rows  # scored again, logged once
 
 
 def test_a_value_out_of_range_is_one_line(tmp_path):

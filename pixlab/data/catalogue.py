@@ -49,6 +49,8 @@ def rooms(split: str) -> Source:
         _prepare_rooms()
         return RoomsSource(data_dir(), split)
 
+    if not _rooms_ready():
+        prepare("rooms", _prepare_rooms)
     return _open("rooms", read)
 
 
@@ -80,6 +82,18 @@ def rgbd_folder(path: str, split: str, *, normals: bool) -> Source:
 
     folder = pathlib.Path(path).expanduser()
     return RgbdFolder(folder, split, normals=normals, cache=_cache("rgbd_folder", folder))
+
+
+def prepare(name: str, how: Callable[[], str]) -> str:
+    """What `how` says in the end. Raises UserError where the data cannot be fetched, read or written."""
+    try:
+        return how()
+    except UserError:
+        raise
+    except Exception as error:  # of TFDS, of the network, of the file system
+        lines = str(error).splitlines() or [repr(error)]
+        reason = next((line for line in lines if "No space left" in line), lines[0])[:150]
+        raise UserError(f"{name} cannot be prepared in {data_dir()} ({reason}); mend that and try again") from error
 
 
 def _open(name: str, read: Callable[[], Source]) -> Source:

@@ -81,7 +81,8 @@ def train_example(
     classes: int = 40,
 ) -> Example:
     """An augmented example of size `crop`, enlarged by up to `zoom`."""
-    resized = transforms.resize(_keep(raw, maps, classes), size=frame)
+    kept = _keep(raw, maps, classes)
+    resized = transforms.resize(transforms.mask_extremes(kept) if "depth" in kept else kept, size=frame)
     return transforms.finish(transforms.augment(resized, rng, size=crop, scale=(1.0, zoom)))
 
 

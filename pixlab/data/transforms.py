@@ -181,13 +181,13 @@ def augment(
 def mask_extremes(frame: Frame) -> Frame:
     """Without the depths that equal the frame's smallest or largest one, which sensors and filling leave behind.
 
-    Eigen, Puhrsch & Fergus, NIPS 2014 (arXiv 1406.2283), section 4.1.
+    Eigen, Puhrsch & Fergus, NIPS 2014 (arXiv 1406.2283), section 4.1. Depth that is the same everywhere stays.
     """
     depth = frame["depth"]
     known = depth[depth > 0]
-    if not known.size:
+    if not known.size or (low := known.min()) == (high := known.max()):
         return dict(frame)
-    return frame | {"depth": np.where((depth == known.min()) | (depth == known.max()), np.float32(0), depth)}
+    return frame | {"depth": np.where((depth == low) | (depth == high), np.float32(0), depth)}
 
 
 def finish(frame: Frame) -> Frame:

@@ -12,12 +12,15 @@ from pixlab.errors import UserError
 
 
 class Crop(NamedTuple):
-    """Rows top..bottom and columns left..right (0-based, the ends excluded) of a frame of `height` x `width`."""
+    """Rows top..bottom and columns left..right (0-based, the ends excluded) of a frame of `height` x `width`.
 
-    top: int
-    bottom: int
-    left: int
-    right: int
+    Edges may lie within a pixel: those of a map's cells around the pixels that it answers for do.
+    """
+
+    top: float
+    bottom: float
+    left: float
+    right: float
     height: int = 480
     width: int = 640
 

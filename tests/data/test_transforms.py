@@ -320,3 +320,8 @@ def test_finish():
     np.testing.assert_array_equal(new["normal_valid"].ravel(), [0, 1, 0, 0, 0, 0])
     assert new["label"] is old["label"]
     assert "valid" not in t.finish({"image": old["image"]})
+
+
+def test_depth_that_is_the_same_everywhere_is_not_masked():
+    depth = np.float32([0, 2, 2, 2]).reshape(2, 2, 1)
+    np.testing.assert_array_equal(t.mask_extremes({"depth": depth})["depth"], depth)
