@@ -120,11 +120,6 @@ def test_who_is_missing_is_said_on_all(tmp_path):
 
 
 def test_processes_with_different_options_are_told(tmp_path):
-    said = ends(
-        start(tmp_path / "run", 2, ["--lr"], [["0.01"], ["0.02"]])
-        if False
-        else start(tmp_path / "run", 2, [["--lr=0.01"], ["--lr=0.02"]]),
-        status=2,
-    )
+    said = ends(start(tmp_path / "run", 2, [["--lr=0.01"], ["--lr=0.02"]]), status=2)
     for text in said:
         assert "the processes differ: --lr is 0.01 on" in text and "0.02 on" in text and text.count("\n") == 1
