@@ -11,6 +11,7 @@ import toy
 from pixlab import mesh
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.errors import UserError
+from pixlab.hlo import Collective, collectives
 from pixlab.net import Net, init_all
 from pixlab.train import compiled
 
@@ -138,3 +139,33 @@ def test_batch_statistics_move_once_for_every_part():
 def test_numbers_that_do_not_go_together_are_one_line(options, words):
     with pytest.raises(UserError, match=words):
         mesh.training_mesh(toy.Config(batch=BATCH, **options))
+
+
+def communication(recipe, **options) -> list[Collective]:
+    options = toy.Config(batch=BATCH, **options)
+    here = mesh.training_mesh(options)
+    program = compiled(recipe, here, options)
+    state = program.start(jax.random.key(0))
+    frames = toy.frames(BATCH, seed=3)
+    batch = mesh.share_batch({name: np.stack([frame[name] for frame in frames]) for name in frames[0]}, here)
+    return collectives(program.steps[0].lower(state, batch, jax.random.key(0)).compile().as_text())
+
+
+def test_data_parallel_sums_the_gradients_once_and_nothing_else():
+    [found] = communication(plain(), devices=8)
+    assert found.kind == "all-reduce"
+    parameters = 3 * 3 * 3 * 16 + 16 + 3 * 3 * 16 + 1
+    assert found.bytes == 4 * (parameters + 1)  # with the loss
+
+
+def test_batch_statistics_add_their_own_sums_alone():
+    found = communication(staged(), devices=8)
+    assert {each.kind for each in found} == {"all-reduce"}
+    assert len(found) == 3  # forward, backward, gradients
+    assert sum(each.bytes for each in found) < 4 * (3 * 3 * 3 * 4 + 3 * 3 * 4 + 100)
+
+
+def test_split_parameters_are_gathered_and_their_gradients_summed(split_all):
+    found = communication(plain(), devices=8, fsdp=4)
+    assert {each.kind for each in found} <= {"all-reduce", "all-gather", "reduce-scatter"}
+    assert sum(each.kind == "all-gather" for each in found) == 3
