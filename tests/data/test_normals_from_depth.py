@@ -102,6 +102,15 @@ def test_too_few_points_and_points_on_a_line():
     assert not found.any() and not valid.any()
 
 
+def test_three_points_are_enough():
+    depth, true = plane((0.5, -0.3, -0.8), 2)
+    corner = np.zeros(depth.shape, bool)
+    corner[[20, 20, 23], [20, 23, 20]] = True  # each is in the stencil of the others
+    found, valid = normals_from_depth(np.where(corner, depth, 0), INTRINSICS)
+    np.testing.assert_array_equal(valid > 0, corner)
+    assert degrees(found[corner[..., 0]].astype(float), true).max() < 1e-3
+
+
 def test_double_loop():
     rng = np.random.default_rng(1)
     size, offsets = (11, 13), (-9, -6, -3, -1, 0, 1, 3, 6, 9)
