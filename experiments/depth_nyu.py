@@ -158,6 +158,7 @@ CONFIGS = {
         normal_weight=1.0, windows=False, coarse_steps=800, fine_steps=200, save_every=100, eval_every=400,
     ),
 }  # fmt: skip
+
 ABOUT = {
     "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms.",
     "alexnet": "The paper's, with AlexNet as scale 1.",

@@ -83,6 +83,7 @@ CONFIGS = {
         coarse_steps=400, fine_steps=100, save_every=100, eval_every=200, log_every=5,
     ),
 }  # fmt: skip
+
 ABOUT = {
     "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms.",
     "coarse_fine": "The paper's.",

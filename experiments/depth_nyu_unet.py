@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -46,6 +47,8 @@ class Config(RgbdOptions):
     """Filters of the first level, doubled at each of the others."""
     levels: int = 4
     """How often the image is halved."""
+    dropout: float = 0.5
+    """Part of the features of the two smallest levels that a step of training leaves out."""
     crop: tuple[int, int] = (224, 304)
     steps: int = 60_000
     """Steps of training."""
@@ -56,22 +59,23 @@ class Config(RgbdOptions):
         """See Options.check."""
         super().check()
         self.at_least(1, "base", "levels", "steps")
-        self.at_least(0, "lr")
+        self.at_least(0, "lr", "dropout")
 
 
 CONFIGS = {
     "quick": Config(
-        source="rooms", base=8, frame=(120, 160), crop=(112, 144), truth=(120, 160), zoom=1.0, batch=8, lr=1e-3,
-        steps=500, save_every=200, eval_every=250,
+        source="rooms", base=8, dropout=0.0, frame=(120, 160), crop=(112, 144), truth=(120, 160), zoom=1.0, batch=8,
+        lr=1e-3, steps=500, save_every=200, eval_every=250,
     ),
     "nyu": Config(batch=16),
     "frames": Config(  # the labelled frames alone: what a machine without a GPU can train
-        source="nyu_labeled", base=16, truth=(240, 320), zoom=1.1, batch=8, lr=5e-4,
+        source="nyu_labeled", base=16, dropout=0.0, truth=(240, 320), zoom=1.1, batch=8, lr=5e-4,
         steps=500, save_every=100, eval_every=250, log_every=5,
     ),
     "l1": Config(batch=16, loss="l1"),
     "berhu": Config(batch=16, loss="berhu"),
 }  # fmt: skip
+
 ABOUT = {
     "quick": "Minutes on a laptop, on procedural rooms.",
     "nyu": "All of NYU Depth v2.",
@@ -83,7 +87,8 @@ ABOUT = {
 
 def recipe(config: Config) -> Recipe:
     """The one stage, the loss, the scores."""
-    module = UNet(1, base=config.base, levels=config.levels, bias=MEAN_LOG_DEPTH)
+    start = dict(bias=MEAN_LOG_DEPTH, out_init=nn.initializers.normal(0.01))  # at the mean, without the image's texture
+    module = UNet(1, base=config.base, levels=config.levels, rate=config.dropout, **start)
     net = Net("unet", module, ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
     def log_depth(params, carry, image, **mode):

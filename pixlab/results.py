@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 _DIRECTIONS = (  # the first that matches a column's name, and what is better there
     (re.compile(r"error|loss|rmse"), "lower"),
     (re.compile(r"acc|iou|psnr|ssim|delta|δ|pck|dice|within|\bf1|\ba[123]\b|\bm?ap\b"), "higher"),
-    (re.compile(r"rel|log10|silog|mse|mae|epe|mean|median"), "lower"),
+    (re.compile(r"rel|log10|sc_inv|silog|mse|mae|epe|mean|median"), "lower"),
 )
 
 

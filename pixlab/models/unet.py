@@ -47,8 +47,8 @@ class UNet(nn.Module):
     about a third of 2^levels up. `base` filters at the first level, doubled at each of `levels` pools; dropout `rate`
     at the end of the last two levels of the contraction. `release` is the authors' Caffe network: ReLU after each
     up-convolution, the last of which keeps 2*base channels, and the dropped-out map is also the skip. 31,030,658
-    parameters (release 31,100,354) for 1 input channel and 2 features. `bias` starts the output's bias. Raises
-    UserError for sizes that do not fit.
+    parameters (release 31,100,354) for 1 input channel and 2 features. `out_init` and `bias` start the output's
+    kernel and bias. Raises UserError for sizes that do not fit.
     """
 
     features: int
@@ -58,6 +58,7 @@ class UNet(nn.Module):
     rate: float = 0.5
     release: bool = False
     bias: float = 0.0
+    out_init: nn.initializers.Initializer = he_normal
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 features"]:
@@ -93,7 +94,7 @@ class UNet(nn.Module):
             x = nn.relu(x) if self.release else x
             x = convs(jnp.concatenate([x, _centre(skips[level], *x.shape[1:3])], axis=-1), channels, f"up{level}")
         bias = nn.initializers.constant(self.bias)
-        x = nn.Conv(self.features, (1, 1), kernel_init=he_normal, bias_init=bias, name="out")(x)
+        x = nn.Conv(self.features, (1, 1), kernel_init=self.out_init, bias_init=bias, name="out")(x)
         if self.padding == "SAME":
             x = x[:, top : top + image.shape[1], left : left + image.shape[2]]
         return x

@@ -55,6 +55,17 @@ def test_scores_of_known_rotations():
     assert list(scores) == ["mean", "median", "within_11.25", "within_22.5", "within_30"]
 
 
+def test_an_angle_at_a_limit_is_not_within(monkeypatch):
+    limits = np.float32([11.25, 22.5, 30])
+    degrees = np.concatenate([np.nextafter(limits, np.float32(0)), limits])
+    # given, not computed: the rounding of the arc tangent may differ between machines
+    monkeypatch.setattr("pixlab.metrics.normals.angles", lambda a, b: jnp.asarray(degrees)[None, :, None])
+    predicted, true = tilted(degrees)
+    scores = score(normal_metrics.__wrapped__(), (predicted, {"normal": true}))
+    shares = [scores[f"within_{limit:g}"] for limit in limits]
+    np.testing.assert_allclose(shares, 100 * np.array([1, 3, 5]) / 6, rtol=1e-6)
+
+
 def test_length_of_vectors_is_unseen_and_zero_is_ninety_degrees():
     predicted, true = tilted(np.array([5.0, 20, 70]))
     before = score(normal_metrics(), (predicted, {"normal": true}))

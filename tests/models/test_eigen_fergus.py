@@ -96,6 +96,37 @@ def test_scale3_repeats_scale2_and_stops_its_gradient():
     assert not np.any(grad)
 
 
+def joined(module, size, *maps):
+    """What the stacks of a scale see, channel by channel, if its first convolution puts out 1, 2, 3..."""
+    image = jnp.broadcast_to(109.314 / 255, (1, *SMALL, 3))  # 0 once standardised: of the convolution its bias remains
+    params = draw(module, image, *maps)["params"]
+
+    @jax.jit
+    def seen(source):
+        chosen = pass_through(params, source)
+        chosen["conv1"] |= {"bias": 1.0 + jnp.arange(len(chosen["conv1"]["bias"]))}
+        return module.apply({"params": chosen}, image, *maps)["log_depth"][0, 5, 5, 0]
+
+    assert params["depth"]["conv2"]["kernel"].shape[2] == size
+    return [float(seen(source)) for source in range(size)]
+
+
+def test_scale2_puts_scale1_before_its_own_features():
+    coarse = jnp.broadcast_to(jnp.array([21.0, 22, 23]), (1, *scale_shape(1), 3))
+    expected = [21, 22, 23, 1, 2, 3, 4, 5, 6, 7, 8]
+    np.testing.assert_allclose(joined(Scale2(width=0.1, normals=False), 11, coarse), expected, atol=1e-4)
+
+
+def test_scale3_drops_its_first_channels_for_the_predictions():
+    log_depth, normal = (
+        jnp.broadcast_to(jnp.array(values), (1, *scale_shape(2), len(values)))
+        for values in ([21.0], [22.0, 23.0, 24.0])
+    )
+    module = Scale3(width=0.1)
+    np.testing.assert_allclose(joined(module, 8, log_depth), [21, 2, 3, 4, 5, 6, 7, 8], atol=1e-4)
+    np.testing.assert_allclose(joined(module, 8, log_depth, normal), [21, 22, 23, 24, 5, 6, 7, 8], atol=1e-4)
+
+
 def test_enlarge_keeps_a_plane():
     rows, cols = (output_positions(n, 3) for n in SMALL)
     plane = jnp.asarray(2.0 * rows[:, None] - cols[None, :] + 1, jnp.float32)[None, :, :, None]
@@ -197,6 +228,20 @@ def test_labels_use_each_input():
                 assert np.abs(apply(params, *changed)["logits"] - out).max() > 1e-3
     shifted = apply(params, image, logits + 3.0, depth, normal)["logits"]  # probabilities enter, not scores
     np.testing.assert_allclose(shifted, out, atol=1e-5)
+
+
+@pytest.mark.parametrize("module,source", [(LabelsScale2(5, width=0.1), 8), (LabelsScale3(5, width=0.1), 5 + 8)])
+def test_labels_see_log_depth_with_a_floor(module, source):
+    depth = np.float32([0, 0.01, 1, 3])  # 0: unknown
+    inputs = (
+        jnp.zeros((4, *SMALL, 3)),
+        None if isinstance(module, LabelsScale2) else jnp.zeros((4, *scale_shape(2), 5)),
+        jnp.broadcast_to(depth[:, None, None, None], (4, *SMALL, 1)),
+    )
+    params = pass_through(draw(module, *inputs)["params"], source)
+    params["first"]["conv1_depth"]["bias"] += 10.0  # above 0, where ReLU keeps it
+    out = jax.jit(module.apply)({"params": params}, *inputs)["logits"][:, 5, 5, 0]
+    np.testing.assert_allclose(out - 10, np.log([1e-4, 0.0101, 1.0001, 3.0001]), atol=1e-5)
 
 
 @pytest.mark.parametrize("module,size,least", [
