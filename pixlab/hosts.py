@@ -32,7 +32,12 @@ def start(options: Options, facts: Mapping[str, Any]) -> None:
     meet(job, {**facts, **shared}, options.host_timeout)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     seconds = options.host_timeout
-    jax.distributed.initialize(*job, initialization_timeout=seconds, heartbeat_timeout_seconds=seconds)
+    jax.distributed.initialize(
+        *job,
+        cluster_detection_method="deactivate",  # it would leave all GPUs but one of a SLURM node idle
+        initialization_timeout=seconds,
+        heartbeat_timeout_seconds=seconds,
+    )
 
 
 def find(options: Options) -> Job | None:
