@@ -92,7 +92,8 @@ def test_all_save_the_same_step_when_one_is_asked_to_stop(unbroken, tmp_path):
 def test_one_is_killed_and_the_job_starts_again(unbroken, tmp_path):
     job = start(tmp_path / "run", 2, "--host-timeout", "15")
     until(lambda: rows(tmp_path / "run") > 15, job)
-    job[1].send_signal(signal.SIGKILL)
+    job[1].kill()
+    job[1].communicate()
     said, _ = job[0].communicate(timeout=100)  # it does not hang
     assert job[0].returncode != 0 and "1" in said
     ends(start(tmp_path / "run", 2))
