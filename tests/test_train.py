@@ -189,14 +189,10 @@ def test_at_the_end_of_a_stage_its_own_averages_are_scored(tmp_path):
     config = toy.Config(first=4, second=2, eval_every=2)
     recipe = toy.recipe(config)
     size = lambda params, carry, batch: {"map": batch["truth"] + jnp.mean(params["coarse"]["Conv_0"]["kernel"] ** 2)}  # noqa: E731
-    first = recipe.stages[0]._replace(predict=size, ema=0.999999)
-    train(dataclasses.replace(recipe, stages=(first, recipe.stages[1])), toy.data(config), tmp_path / "a", config)
-    train(
-        dataclasses.replace(recipe, stages=(first._replace(ema=0.0), recipe.stages[1])),
-        toy.data(config),
-        tmp_path / "raw",
-        config,
-    )
+    first, second = recipe.stages[0]._replace(predict=size), recipe.stages[1]._replace(ema=0.0)  # which drops averages
+    for name, decay in (("a", 0.999999), ("raw", 0.0)):
+        stages = (first._replace(ema=decay), second)
+        train(dataclasses.replace(recipe, stages=stages), toy.data(config), tmp_path / name, config)
     averaged, raw = scores_of(tmp_path / "a"), scores_of(tmp_path / "raw")
     assert averaged[4] == pytest.approx(averaged[2], rel=1e-4)  # hardly moved from where training began
     assert raw[4] != pytest.approx(raw[2], rel=1e-3)
