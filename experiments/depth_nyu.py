@@ -166,7 +166,7 @@ ABOUT = {
     "scale1": "Ablation: scale 1 alone.",
     "scale2": "Ablation: scale 2 alone.",
     "scales12": "Ablation: scales 1 and 2.",
-    "frames": "The labelled frames alone, from random weights: an hour without a GPU.",
+    "frames": "The labelled frames alone, from random weights: for machines without a GPU.",
 }
 
 

@@ -88,7 +88,7 @@ ABOUT = {
     "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms.",
     "coarse_fine": "The paper's.",
     "coarse": "The coarse network alone.",
-    "frames": "The labelled frames alone, from random weights: an hour without a GPU.",
+    "frames": "The labelled frames alone, from random weights: for machines without a GPU.",
 }
 
 

@@ -79,7 +79,7 @@ CONFIGS = {
 ABOUT = {
     "quick": "Minutes on a laptop, on procedural rooms.",
     "nyu": "All of NYU Depth v2.",
-    "frames": "The labelled frames alone: half an hour without a GPU.",
+    "frames": "The labelled frames alone: for machines without a GPU.",
     "l1": "All of NYU Depth v2, with the mean absolute error.",
     "berhu": "All of NYU Depth v2, with the reverse Huber loss.",
 }

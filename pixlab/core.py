@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     steps: int
     objectives: Mapping[str, Objective]
     ema: float = 0.0  # decay of averaged parameters; 0 keeps none
-    predict: Callable[[Nets, Nets, Batch], Batch] | None = None  # if not the recipe's, until later stages
+    predict: Callable[[Nets, Nets, Batch], Batch] | None = None  # until a later stage; None: the recipe's
 
 
 def add(total: Tree, part: Tree) -> Tree:

@@ -24,7 +24,7 @@ from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
 from pixlab.mesh import make_mesh
 from pixlab.run import Run, alone, write_json
-from pixlab.train import NonFinite, abstract_state, predict_after, train
+from pixlab.train import NonFinite, Stopped, StopRequest, abstract_state, predict_after, train
 
 SHORT = ["--first", "4", "--second", "4", "--save-every", "2"]
 
@@ -165,16 +165,42 @@ def test_a_reopened_run_scores_and_is_the_same(finished):
     assert again.evaluate()["map/mse"] == pytest.approx(finished.result["rows"][0][1], rel=1e-6)
 
 
+def scores_of(folder) -> dict[int, float]:
+    rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    return {int(step): float(value) for step, name, value in rows if name == "test/map/mse"}
+
+
 def test_a_stage_may_have_a_prediction_of_its_own(tmp_path):
     config = toy.Config(first=4, second=4, eval_every=2)
     recipe = toy.recipe(config)
     first = recipe.stages[0]._replace(predict=lambda params, carry, batch: {"map": batch["truth"]})
     recipe = dataclasses.replace(recipe, stages=(first, recipe.stages[1]))
     train(recipe, toy.data(config), tmp_path, config)
-    rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]]
-    scores = {int(step): float(value) for step, name, value in rows if name == "test/map/mse"}
+    scores = scores_of(tmp_path)
     assert list(scores) == [2, 4, 6] and scores[2] == scores[4] == 0 < scores[6]
     assert [predict_after(recipe, step) for step in (0, 4, 5, 8)] == [first.predict] * 2 + [recipe.predict] * 2
+
+
+def test_at_the_end_of_a_stage_its_own_averages_are_scored(tmp_path):
+    config = toy.Config(first=4, second=2, eval_every=2)
+    recipe = toy.recipe(config)
+    size = lambda params, carry, batch: {"map": batch["truth"] + jnp.mean(params["coarse"]["Conv_0"]["kernel"] ** 2)}  # noqa: E731
+    first, second = recipe.stages[0]._replace(predict=size), recipe.stages[1]._replace(ema=0.0)  # which drops averages
+    for name, decay in (("a", 0.999999), ("raw", 0.0)):
+        stages = (first._replace(ema=decay), second)
+        train(dataclasses.replace(recipe, stages=stages), toy.data(config), tmp_path / name, config)
+    averaged, raw = scores_of(tmp_path / "a"), scores_of(tmp_path / "raw")
+    assert averaged[4] == pytest.approx(averaged[2], rel=1e-4)  # hardly moved from where training began
+    assert raw[4] != pytest.approx(raw[2], rel=1e-3)
+
+
+def test_a_stop_where_a_scoring_is_due_scores_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(StopRequest, "__enter__", lambda self: setattr(self, "requested", "SIGTERM") or self)
+    monkeypatch.setattr(StopRequest, "__exit__", lambda self, *_: None)
+    config = toy.Config(first=4, second=2, eval_every=1)
+    with pytest.raises(Stopped, match="saved step 1"):
+        train(toy.recipe(config), toy.data(config), tmp_path, config)
+    assert list(scores_of(tmp_path)) == [1]
 
 
 def test_the_frozen_network_did_not_move(tmp_path):
@@ -299,7 +325,8 @@ def test_a_folder_with_another_config_is_refused_and_left_alone(finished):
 
 
 def test_options_that_leave_the_result_as_it_is_may_change(finished):
-    toy.main(["--run", str(finished.folder), *SHORT, "--workers", "1", "--log-every", "2"])
+    again = toy.main(["--run", str(finished.folder), *SHORT, "--workers", "1", "--log-every", "2"])
+    assert again.result["rows"] == finished.result["rows"]
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
