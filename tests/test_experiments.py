@@ -74,8 +74,7 @@ def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, tmp_path):
     experiment = EXPERIMENTS[name]
     whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
-        patch.setattr(StopRequest, "__enter__", lambda self: setattr(self, "requested", "SIGTERM") or self)
-        patch.setattr(StopRequest, "__exit__", lambda self, *_: None)
+        patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")
         with pytest.raises(Stopped, match="saved step 1"):
             cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))
     parts = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))

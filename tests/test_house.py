@@ -40,10 +40,9 @@ def test_networks_losses_and_metrics_stand_alone(path):
     assert not imports(path) & TIMES_AND_FILES
 
 
-def test_only_the_mesh_knows_of_several_devices():
-    words = ("jax.sharding", "make_mesh(", "NamedSharding", "process_allgather")
-    users = {p.name for p in FILES if any(word in p.read_text() for word in words[2:])}
-    assert users == {"mesh.py"}
+@pytest.mark.parametrize(("word", "file"), [("NamedSharding", "mesh.py"), ("process_allgather", "hosts.py")])
+def test_one_file_each_knows_of_devices_and_of_hosts(word, file):
+    assert {p.name for p in FILES if word in p.read_text()} == {file}
 
 
 def test_files_are_short():

@@ -195,8 +195,7 @@ def test_at_the_end_of_a_stage_its_own_averages_are_scored(tmp_path):
 
 
 def test_a_stop_where_a_scoring_is_due_scores_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(StopRequest, "__enter__", lambda self: setattr(self, "requested", "SIGTERM") or self)
-    monkeypatch.setattr(StopRequest, "__exit__", lambda self, *_: None)
+    monkeypatch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")
     config = toy.Config(first=4, second=2, eval_every=1)
     with pytest.raises(Stopped, match="saved step 1"):
         train(toy.recipe(config), toy.data(config), tmp_path, config)
