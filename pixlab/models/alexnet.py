@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Float
 
 from pixlab.errors import UserError
+from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from pixlab.nn.pool import max_pool
 
@@ -41,7 +42,7 @@ class AlexNet(nn.Module):
         x, features = normalise(image, self.mean, self.std), {}
         for index, (channels, window, stride, pad) in enumerate(LAYERS, 1):
             n, pads = max(1, round(channels * self.width)), ((pad, pad), (pad, pad))
-            conv = nn.Conv(n, (window, window), stride, pads, kernel_init=self.kernel_init, name=f"conv{index}")
+            conv = Conv(n, (window, window), stride, pads, kernel_init=self.kernel_init, name=f"conv{index}")
             features[f"relu{index}"] = x = nn.relu(conv(x))
             if index in (1, 2, 5):
                 x = max_pool(x, 3, 2)

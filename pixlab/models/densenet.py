@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pixlab.models.resnet import batch_norm
+from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from pixlab.nn.pool import max_pool
 
@@ -24,8 +25,8 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h w c2"]:
-        conv1 = nn.Conv(4 * self.growth, (1, 1), use_bias=False, kernel_init=self.kernel_init, name="conv1")
-        conv2 = nn.Conv(self.growth, (3, 3), use_bias=False, kernel_init=self.kernel_init, name="conv2")
+        conv1 = Conv(4 * self.growth, (1, 1), use_bias=False, kernel_init=self.kernel_init, name="conv1")
+        conv2 = Conv(self.growth, (3, 3), use_bias=False, kernel_init=self.kernel_init, name="conv2")
         y = conv1(nn.relu(batch_norm(train, "norm1")(x)))
         y = conv2(nn.relu(batch_norm(train, "norm2")(y)))
         return jnp.concatenate([x, y], axis=-1)
@@ -50,9 +51,7 @@ class DenseNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[int, Float[Array, "b _ _ _"]]:
         x = normalise(image, self.mean, self.std)
-        stem = nn.Conv(
-            self.stem, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, kernel_init=self.kernel_init, name="conv0"
-        )
+        stem = Conv(self.stem, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, kernel_init=self.kernel_init, name="conv0")
         x = nn.relu(batch_norm(train, "norm0")(stem(x)))
         features = {2: x}
         x = max_pool(x, 3, 2, padding=1)
@@ -63,9 +62,7 @@ class DenseNet(nn.Module):
             if block < len(self.layers):
                 x = nn.relu(batch_norm(train, f"transition{block}_norm")(x))
                 half = x.shape[-1] // 2
-                conv = nn.Conv(
-                    half, (1, 1), use_bias=False, kernel_init=self.kernel_init, name=f"transition{block}_conv"
-                )
+                conv = Conv(half, (1, 1), use_bias=False, kernel_init=self.kernel_init, name=f"transition{block}_conv")
                 x = nn.avg_pool(conv(x), (2, 2), (2, 2))
                 if block < 3:
                     features[2 ** (block + 2)] = x

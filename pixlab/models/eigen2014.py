@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pixlab.errors import UserError
+from pixlab.nn.conv import Conv
 from pixlab.nn.lrn import local_response_norm
 from pixlab.nn.pool import max_pool
 from pixlab.nn.sizing import ceil_windows, centred_padding
@@ -59,7 +60,7 @@ def fine_size(size: int) -> int:
 def first_conv(channels: int, image: jax.Array, name: str, kernel_init: Initializer) -> nn.Conv:
     """The 9x9 stride-2 convolution that opens a fine scale, sized as cuda-convnet does (228 -> 111)."""
     pads = [centred_padding(n, 9, 2) for n in image.shape[1:3]]
-    return nn.Conv(channels, (9, 9), strides=2, padding=pads, kernel_init=kernel_init, name=name)
+    return Conv(channels, (9, 9), strides=2, padding=pads, kernel_init=kernel_init, name=name)
 
 
 class AlexNetTrunk(nn.Module):
@@ -76,7 +77,7 @@ class AlexNetTrunk(nn.Module):
     def __call__(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
         def conv(x, index, channels, window, **options):
             size = (window, window)
-            return nn.Conv(
+            return Conv(
                 scaled(channels, self.width), size, kernel_init=self.kernel_init, name=f"conv{index}", **options
             )(x)
 
@@ -134,6 +135,6 @@ class Fine(nn.Module):
         first = first_conv(channels, image, "conv1", self.kernel_init or nn.initializers.normal(0.001))
         x = max_pool(nn.relu(first(standardised(image))), 3, 2)
         x = jnp.concatenate([x[..., 1:], coarse / LOG_DEPTH_STD], axis=-1)
-        x = nn.relu(nn.Conv(channels, (5, 5), kernel_init=self.kernel_init or small, name="conv2")(x))
+        x = nn.relu(Conv(channels, (5, 5), kernel_init=self.kernel_init or small, name="conv2")(x))
         bias = nn.initializers.constant(self.mean_log_depth / LOG_DEPTH_STD)
-        return nn.Conv(1, (5, 5), kernel_init=small, bias_init=bias, name="conv3")(x) * LOG_DEPTH_STD
+        return Conv(1, (5, 5), kernel_init=small, bias_init=bias, name="conv3")(x) * LOG_DEPTH_STD

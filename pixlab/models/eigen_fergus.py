@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from pixlab.errors import UserError
 from pixlab.models.eigen2014 import AlexNetTrunk, Initializer, check_size, fine_size, first_conv, scaled, standardised
 from pixlab.models.vgg import VGG16
+from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, unit_vectors
 from pixlab.nn.pool import max_pool
 from pixlab.nn.sizing import ceil_windows, centred_padding
@@ -113,9 +114,9 @@ class Stack(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c2"]:
         for index in range(self.hidden):
             init = self.kernel_init or NORMAL(0.01)
-            x = nn.relu(nn.Conv(self.channels, (5, 5), kernel_init=init, name=f"conv{index + 2}")(x))
+            x = nn.relu(Conv(self.channels, (5, 5), kernel_init=init, name=f"conv{index + 2}")(x))
         bias = nn.initializers.constant(self.bias)
-        return nn.Conv(self.out, (5, 5), kernel_init=NORMAL(0.01), bias_init=bias, name=f"conv{self.hidden + 2}")(x)
+        return Conv(self.out, (5, 5), kernel_init=NORMAL(0.01), bias_init=bias, name=f"conv{self.hidden + 2}")(x)
 
 
 def fine_shape(image: jax.Array) -> tuple[int, int]:

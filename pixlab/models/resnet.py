@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
+from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from pixlab.nn.pool import max_pool
 
@@ -33,9 +34,9 @@ class Bottleneck(nn.Module):
         def conv(x, channels, window, stride, name):
             pad, size = window // 2, (window, window)
             pads = ((pad, pad), (pad, pad))
-            return nn.Conv(
-                channels, size, stride, pads, use_bias=False, kernel_init=self.kernel_init, name=f"conv{name}"
-            )(x)
+            return Conv(channels, size, stride, pads, use_bias=False, kernel_init=self.kernel_init, name=f"conv{name}")(
+                x
+            )
 
         y = nn.relu(batch_norm(train, "bn1")(conv(x, self.channels, 1, 1, "1")))
         y = nn.relu(batch_norm(train, "bn2")(conv(y, self.channels, 3, self.stride, "2")))
@@ -62,7 +63,7 @@ class ResNet(nn.Module):
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[int, Float[Array, "b _ _ _"]]:
         base = max(1, round(64 * self.width))
         x = normalise(image, self.mean, self.std)
-        stem = nn.Conv(base, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, kernel_init=self.kernel_init, name="conv1")
+        stem = Conv(base, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, kernel_init=self.kernel_init, name="conv1")
         x = nn.relu(batch_norm(train, "bn1")(stem(x)))
         features = {2: x}
         x = max_pool(x, 3, 2, padding=1)

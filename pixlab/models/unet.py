@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pixlab.errors import UserError
+from pixlab.nn.conv import Conv
 from pixlab.nn.convt import UpConv
 from pixlab.nn.pool import max_pool
 
@@ -64,9 +65,7 @@ class UNet(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 features"]:
         def convs(x, channels, name):
             for index in (1, 2):
-                conv = nn.Conv(
-                    channels, (3, 3), padding=self.padding, kernel_init=he_normal, name=f"{name}_conv{index}"
-                )
+                conv = Conv(channels, (3, 3), padding=self.padding, kernel_init=he_normal, name=f"{name}_conv{index}")
                 x = nn.relu(conv(x))
             return x
 
@@ -94,7 +93,7 @@ class UNet(nn.Module):
             x = nn.relu(x) if self.release else x
             x = convs(jnp.concatenate([x, _centre(skips[level], *x.shape[1:3])], axis=-1), channels, f"up{level}")
         bias = nn.initializers.constant(self.bias)
-        x = nn.Conv(self.features, (1, 1), kernel_init=self.out_init, bias_init=bias, name="out")(x)
+        x = Conv(self.features, (1, 1), kernel_init=self.out_init, bias_init=bias, name="out")(x)
         if self.padding == "SAME":
             x = x[:, top : top + image.shape[1], left : left + image.shape[2]]
         return x

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
+from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
 from pixlab.nn.pool import max_pool
 
@@ -33,7 +34,7 @@ class VGG16(nn.Module):
             for conv in range(1, convs + 1):
                 padding = self.first if block == 1 else "SAME"
                 name, n = f"conv{block}_{conv}", max(1, round(channels * self.width))
-                x = nn.relu(nn.Conv(n, (3, 3), padding=padding, kernel_init=self.kernel_init, name=name)(x))
+                x = nn.relu(Conv(n, (3, 3), padding=padding, kernel_init=self.kernel_init, name=name)(x))
             features[2 ** (block - 1)] = x
             x = max_pool(x, 2, 2)
         return features | {32: x}

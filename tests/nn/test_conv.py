@@ -1,0 +1,109 @@
+"""The CPU's formulas for convolution against lax.conv_general_dilated and its own gradients."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from pixlab.nn import conv as module
+from pixlab.nn.conv import Conv, conv
+
+
+def plain(x, kernel, pads):
+    return lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * max(1e-3, np.abs(theirs).max()))
+
+
+def value_and_gradients(f, pads):
+    def both(x, kernel, grad):
+        value, back = jax.vjp(lambda x, kernel: f(x, kernel, pads), x, kernel)
+        return value, *back(grad)
+
+    return jax.jit(both)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "channels", "pads"),
+    [
+        ((2, 8, 6), (3, 3), (2, 3), ((1, 1), (1, 1))),
+        ((1, 7, 9), (3, 3), (3, 2), ((0, 0), (0, 0))),
+        ((1, 5, 8), (3, 3), (2, 2), ((2, 0), (0, 1))),
+        ((3, 3, 4), (3, 3), (1, 1), ((0, 0), (1, 2))),
+        ((2, 6, 7), (2, 5), (4, 1), ((0, 1), (3, 2))),
+        ((2, 6, 5), (4, 3), (1, 4), ((3, 0), (1, 1))),
+    ],
+)
+@pytest.mark.parametrize("wide", [1, 99], ids=["winograd", "direct"])
+def test_value_and_gradients_are_those_of_xla(wide, size, window, channels, pads, monkeypatch):
+    monkeypatch.setattr(module, "WIDE", wide)
+    rng, out = np.random.default_rng(0), (n + sum(p) - k + 1 for n, k, p in zip(size[1:], window, pads, strict=True))
+    shapes = (*size, channels[0]), (*window, *channels), (size[0], *out, channels[1])
+    arrays = [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
+    for ours, theirs in zip(
+        value_and_gradients(conv, pads)(*arrays), value_and_gradients(plain, pads)(*arrays), strict=True
+    ):
+        close(ours, theirs)
+
+
+def convolutions(module, x):
+    """Names of the primitives in a layer's program for CPUs."""
+    params = jax.eval_shape(module.init, jax.random.key(0), x)
+    text = jax.jit(module.apply).lower(params, x).as_text()
+    return "stablehlo.convolution" in text, "stablehlo.dot_general" in text
+
+
+@pytest.mark.parametrize("channels", [module.WIDE, module.WIDE - 1])
+def test_wide_layers_alone_go_by_winograd(channels):
+    x = jnp.zeros((1, 6, 6, channels))
+    wide = channels == module.WIDE
+    assert convolutions(Conv(channels, (3, 3)), x) == (not wide, wide)
+    assert convolutions(Conv(channels, (5, 5)), x) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(kernel_size=(3, 3), padding="VALID"),
+        dict(kernel_size=(3, 3), padding=((1, 0), (0, 2)), use_bias=False),
+        dict(kernel_size=(3, 3), strides=2),
+        dict(kernel_size=(3, 3), kernel_dilation=2),
+        dict(kernel_size=(3, 3), feature_group_count=2),
+        dict(kernel_size=(2, 5)),
+        dict(kernel_size=(3, 3), dtype=jnp.bfloat16),
+    ],
+    ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items() if k != "kernel_size"),
+)
+def test_the_layer_is_flax_conv(options, monkeypatch):
+    monkeypatch.setattr(module, "WIDE", 1)
+    x = jax.random.normal(jax.random.key(1), (2, 9, 8, 4))
+    ours, theirs = Conv(6, **options), nn.Conv(6, **options)
+    variables = jax.jit(theirs.init)(jax.random.key(0), x)
+    assert jax.tree.structure(jax.eval_shape(ours.init, jax.random.key(0), x)) == jax.tree.structure(variables)
+    close(*(np.float32(jax.jit(layer.apply)(variables, x)) for layer in (ours, theirs)))
+
+
+def test_a_gradient_of_a_gradient(monkeypatch):
+    monkeypatch.setattr(module, "WIDE", 1)
+    x, kernel = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(1, 5, 6, 2), (3, 3, 2, 3)]))
+
+    def penalty(f, kernel):
+        return jnp.sum(jax.grad(lambda x: jnp.sum(jnp.tanh(f(x, kernel, ((1, 1), (1, 1))))))(x) ** 2)
+
+    ours, theirs = (jax.jit(jax.grad(functools.partial(penalty, f)))(kernel) for f in (conv, plain))
+    close(ours, theirs)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_accelerators_get_the_convolution_as_it_is(platform):
+    layer, x = Conv(module.WIDE, (3, 3)), jnp.zeros((1, 6, 6, module.WIDE))
+    params = jax.eval_shape(layer.init, jax.random.key(0), x)
+    exported = jax.export.export(jax.jit(layer.apply), platforms=[platform])(params, x)
+    text = exported.mlir_module()
+    assert "stablehlo.convolution" in text and "dot_general" not in text
