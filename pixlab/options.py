@@ -36,6 +36,8 @@ class Options:
     """Parts that a batch goes through the networks in, one after the other, to need less memory."""
     workers: int = 4
     """Threads that read and augment images."""
+    profile: int = 0
+    """Steps to record, soon after the start, for xprof or TensorBoard: RUN/profile."""
     log_every: int = 20
     """Steps between rows of metrics.csv."""
     save_every: int = 500
@@ -45,7 +47,7 @@ class Options:
 
     def check(self) -> None:
         """Raise UserError for values that no run can have; experiments add theirs."""
-        self.at_least(0, "seed", "devices", "save_every", "eval_every")
+        self.at_least(0, "seed", "devices", "profile", "save_every", "eval_every")
         self.at_least(1, "host_timeout", "batch", "fsdp", "accumulate", "workers", "log_every")
 
     def at_least(self, low: float, *names: str) -> None:

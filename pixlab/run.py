@@ -25,8 +25,8 @@ from pixlab.provenance import provenance
 from pixlab.train import abstract_state, predict_after
 
 PATIENT = {  # options that leave the result as it is
-    "run", "hosts", "coordinator", "processes", "process", "host_timeout", "devices", "fsdp", "workers", "log_every",
-    "save_every", "eval_every",
+    "run", "hosts", "coordinator", "processes", "process", "host_timeout", "devices", "fsdp", "workers", "profile",
+    "log_every", "save_every", "eval_every",
 }  # fmt: skip
 
 

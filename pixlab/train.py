@@ -28,6 +28,7 @@ from pixlab.mesh import everywhere, replicated, share_batch, split, together, tr
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.progress import Progress
+from pixlab.trace import Trace
 
 
 class NonFinite(UserError):
@@ -59,6 +60,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     evaluators = [Evaluator(predict, recipe.metrics, mesh) for predict in predictions(recipe)]
     batches = train_batches(data, seed=options.seed, start=batches_read)
     stages = stage_names(recipe)
+    trace = Trace(folder, done, options.profile)
     waiting: tuple[int, str, dict[str, jax.Array]] | None = None
 
     def settle() -> None:
@@ -92,6 +94,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     with StopRequest() as stop:
         try:
             while done < recipe.steps:
+                trace.at(done, state)
                 index = recipe.stage_at(done)
                 stage_name, _ = stages[index]
                 try:
@@ -100,7 +103,8 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                     if not several():  # the others do not know of it and would not save along
                         save()
                     raise
-                state, logs = program.steps[index](state, batch, key)
+                with jax.profiler.StepTraceAnnotation("train", step_num=done):
+                    state, logs = program.steps[index](state, batch, key)
                 wait_on_cpu((state, logs))
                 settle()  # of the step before, while the device works on this one
                 done, batches_read, waiting = done + 1, batches_read + 1, (done + 1, stage_name, logs)
@@ -125,6 +129,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 report("failed")
             raise
         finally:
+            trace.close()
             progress.close()
             log.close()
             checkpoints.close()

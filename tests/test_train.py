@@ -434,3 +434,34 @@ def test_adam_state_and_averages_are_in_the_checkpoint(finished):
     expected = optax.adam(1e-2).init({"fine": state.params["fine"]})
     assert jax.tree.structure(state.opt["fine"]) == jax.tree.structure(expected)
     assert core.EMA in state.carry
+
+
+def test_a_profile_of_some_steps(tmp_path):
+    config = toy.Config(first=9, second=0, profile=3, log_every=100)
+    train(toy.recipe(config), toy.data(config), tmp_path, config)
+    (file,) = tmp_path.glob("profile/**/*.xplane.pb")
+    events = [
+        e.name
+        for plane in jax.profiler.ProfileData.from_file(str(file)).planes
+        for line in plane.lines
+        for e in line.events
+    ]
+    assert events.count("train") == 3
+
+
+def test_nothing_is_transferred_but_batches_logs_and_checkpoints(tmp_path, monkeypatch):
+    class Guarded(StopRequest):  # for as long as the loop runs
+        def __enter__(self):
+            self.guard = jax.transfer_guard("disallow")  # what is not asked for in so many words
+            self.guard.__enter__()
+            with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+                jax.jit(jnp.add)(np.ones(3), np.ones(3))
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            self.guard.__exit__(*error)
+
+    monkeypatch.setattr("pixlab.train.StopRequest", Guarded)
+    config = toy.Config(first=5, second=3, save_every=3, log_every=2)
+    assert int(train(toy.recipe(config), toy.data(config), tmp_path, config).step) == 8
