@@ -1,0 +1,91 @@
+"""The networks of train_step.py in PyTorch: the same layers, so that only the frameworks differ."""
+
+import torch
+from torch import nn
+from torch.nn import functional as f
+
+
+def relu_conv(channels_in: int, channels: int, window: int, **options) -> nn.Sequential:
+    """Convolution that keeps the size, then ReLU."""
+    return nn.Sequential(nn.Conv2d(channels_in, channels, window, **{"padding": window // 2, **options}), nn.ReLU(True))
+
+
+class UNet(nn.Module):
+    """pixlab.models.unet.UNet without dropout, padded."""
+
+    def __init__(self, base: int = 32, levels: int = 4):
+        super().__init__()
+        twice = lambda a, b: nn.Sequential(relu_conv(a, b, 3), relu_conv(b, b, 3))  # noqa: E731
+        widths = [base * 2**level for level in range(levels + 1)]
+        self.down = nn.ModuleList(twice(a, b) for a, b in zip([3, *widths], widths, strict=False))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * n, n, 2, 2) for n in reversed(widths[:-1]))
+        self.merge = nn.ModuleList(twice(2 * n, n) for n in reversed(widths[:-1]))
+        self.out = nn.Conv2d(base, 1, 1)
+
+    def forward(self, x):
+        skips = []
+        for level, convs in enumerate(self.down):
+            x = convs(x if level == 0 else f.max_pool2d(x, 2))
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, reversed(skips[:-1]), strict=True):
+            x = merge(torch.cat([up(x), skip], 1))
+        return self.out(x)
+
+
+def srcnn() -> nn.Module:
+    """pixlab.models.srcnn.SRCNN, 9-5-5 with zeros around."""
+    return nn.Sequential(relu_conv(1, 64, 9), relu_conv(64, 32, 5), nn.Conv2d(32, 1, 5, padding=2))
+
+
+def vgg16() -> nn.Module:
+    """pixlab.models.vgg.VGG16 up to pool5, without the input's normalisation."""
+    layers, before = [], 3
+    for channels, convs in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(convs):
+            layers, before = [*layers, relu_conv(before, channels, 3)], channels
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+class EDSRBlock(nn.Module):
+    """The residual block of EDSR's baseline."""
+
+    def __init__(self, channels: int = 64):
+        super().__init__()
+        self.body = nn.Sequential(relu_conv(channels, channels, 3), nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class EigenFergus(nn.Module):
+    """Scales 1 and 2 of pixlab.models.eigen_fergus with AlexNet's trunk for 228x304 images, without dropout."""
+
+    def __init__(self):
+        super().__init__()
+        norm = lambda: nn.LocalResponseNorm(5)  # noqa: E731
+        pool = lambda: nn.MaxPool2d(3, 2)  # noqa: E731
+        self.trunk = nn.Sequential(
+            nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(3, 96, 11, 4), pool(), nn.ReLU(True), norm(),
+            nn.Conv2d(96, 256, 5, padding=2), pool(), nn.ReLU(True), norm(),
+            relu_conv(256, 384, 3), relu_conv(384, 384, 3), nn.Conv2d(384, 256, 3, padding=1), pool(), nn.ReLU(True),
+        )  # fmt: skip
+        self.full = nn.Sequential(
+            nn.Flatten(), nn.LazyLinear(4096), nn.ReLU(True), nn.Linear(4096, 14 * 19 * 64), nn.ReLU(True)
+        )
+        self.first = nn.Sequential(nn.ZeroPad2d((1, 0, 1, 0)), nn.Conv2d(3, 96, 9, 2), nn.ReLU(True), pool())
+        stack = lambda n: nn.Sequential(  # noqa: E731
+            relu_conv(160, 64, 5), relu_conv(64, 64, 5), relu_conv(64, 64, 5), nn.Conv2d(64, n, 5, padding=2)
+        )
+        self.depth, self.normals = stack(1), stack(3)
+
+    def forward(self, image):
+        coarse = self.full(0.01 * self.trunk(255 * image - 128)).view(-1, 64, 14, 19)
+        fine = self.first((255 * image - 109.314) / 76.183)
+        coarse = f.interpolate(coarse, fine.shape[2:], mode="bilinear")
+        x = torch.cat([coarse, fine], 1)
+        normals = self.normals(x)
+        return torch.cat([self.depth(x), normals * torch.rsqrt((normals**2).sum(1, True) + 1e-4)], 1)
+
+
+NETS = {"unet": UNet, "srcnn": srcnn, "vgg16": vgg16, "edsr": EDSRBlock, "alexnet": EigenFergus}

@@ -1,0 +1,247 @@
+"""Forward pass and training step of five networks against PyTorch, on whatever device is there.
+
+    python -m experiments.benchmarks.train_step               all of them, float32
+    python -m experiments.benchmarks.train_step unet srcnn    these
+    python -m experiments.benchmarks.train_step --bf16        computing in bfloat16 (for GPUs)
+
+Ours is the trainer's own step: the batch over all devices, state donated. PyTorch runs as it comes (eager), with
+channels last, and compiled; the best of the three is what the ratio is taken against. Each variant lives in a process
+of its own; they are asked in turn for windows of steps, and each number is the median of its windows. Every step is
+plain SGD on the mean square of the outputs. FLOPs are those of direct convolution, whatever formula computes them; the
+limit is the rate of large matrix products on the same device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import multiprocessing
+import statistics
+import time
+
+SHAPES = {
+    "unet": (4, 128, 128, 3),
+    "srcnn": (16, 64, 64, 1),
+    "vgg16": (2, 224, 224, 3),
+    "edsr": (16, 48, 48, 64),
+    "alexnet": (4, 228, 304, 3),
+}
+TORCH = ("eager", "channels_last", "compiled")
+WINDOWS, SECONDS = 7, 0.6  # windows of each variant, and about how long one takes
+
+
+def ours(name: str, bf16: bool):
+    """{"forward", "step"} as functions that run once and wait, "flops" of each and the device's "limit"."""
+    from pixlab import mesh
+
+    mesh.setup()
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    from pixlab.core import Aux, Objective, Recipe, Stage
+    from pixlab.models.eigen_fergus import Scale1, Scale2
+    from pixlab.models.srcnn import SRCNN
+    from pixlab.models.unet import UNet
+    from pixlab.models.vgg import VGG16
+    from pixlab.net import Net
+    from pixlab.nn.conv import Conv
+    from pixlab.options import Options
+    from pixlab.train import compiled
+
+    class Encoder(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return VGG16(mean=(0.0,) * 3, std=(1.0,) * 3)(x)[32]
+
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return x + Conv(64, (3, 3))(nn.relu(Conv(64, (3, 3))(x)))
+
+    class EigenFergus(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            maps = Scale2()(x, Scale1("alexnet", dropout=0.0)(x))
+            return jnp.concatenate([maps["log_depth"], maps["normal"]], -1)
+
+    modules = {
+        "unet": UNet(1, base=32, rate=0.0),
+        "srcnn": SRCNN((9, 5, 5), padding="SAME"),
+        "vgg16": Encoder(),
+        "edsr": Block(),
+        "alexnet": EigenFergus(),
+    }
+    shape = SHAPES[name]
+    net = Net(name, modules[name], ((1, *shape[1:]),), jnp.bfloat16 if bf16 else jnp.float32)
+    apply = lambda params, batch: net(params, {}, batch["image"], train=True, key=jax.random.key(0))[0]  # noqa: E731
+    loss = lambda params, carry, batch, key: (jnp.mean(apply(params, batch) ** 2), Aux())  # noqa: E731
+    stage = Stage(1, {"train": Objective((name,), loss, optax.sgd(1e-4, 0.9))})
+    options = Options(batch=shape[0])
+    devices = mesh.training_mesh(options)
+    program = compiled(Recipe(net.init, (stage,), lambda *_: {}), devices, options)
+    key = mesh.everywhere(jax.random.key(0), devices)
+    image = np.random.default_rng(0).random(shape, np.float32)
+    batch = mesh.share_batch({"image": image}, devices)
+    state, predict = program.start(key), jax.jit(apply)
+    params = jax.tree.map(jnp.copy, state.params)
+
+    def step():
+        nonlocal state
+        state, logs = program.steps[0](state, batch, key)
+        jax.block_until_ready((state, logs))
+
+    def flops(function, *args):
+        return jax.jit(function).trace(*args).lower(lowering_platforms=("cuda",)).cost_analysis()["flops"]
+
+    def limit():
+        n = 2048 if jax.default_backend() == "cpu" else 8192
+        kind = jnp.bfloat16 if bf16 else jnp.float32
+        matrices = mesh.share_batch({"a": np.ones((devices.size, n, n), np.float32)}, devices)["a"].astype(kind)
+        product = jax.jit(lambda a: a @ a)
+        return 2 * devices.size * n**3 / median(lambda: jax.block_until_ready(product(matrices)))
+
+    return {
+        "forward": lambda: jax.block_until_ready(predict(params, batch)),
+        "step": step,
+        "flops": {
+            "forward": flops(apply, params, {"image": image}),
+            "step": flops(jax.value_and_grad(lambda p: loss(p, {}, {"image": image}, key)[0]), params),
+        },
+        "limit": limit,
+        "about": f"jax {jax.__version__}, {devices.size} x {jax.devices()[0].device_kind}",
+    }
+
+
+def theirs(name: str, variant: str, bf16: bool):
+    """The same from PyTorch."""
+    import torch
+
+    from experiments.benchmarks.torch_nets import NETS
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    shape = SHAPES[name]
+    net, image = NETS[name]().to(device), torch.rand(shape[0], shape[3], *shape[1:3], device=device)
+    with torch.no_grad():
+        net(image)  # lazy layers take their size
+    if variant == "channels_last":
+        net, image = net.to(memory_format=torch.channels_last), image.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(net.parameters(), 1e-4, 0.9, fused=True)
+
+    def forward():
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            return net(image)
+
+    def gradients():
+        loss = forward().float().square().mean()
+        loss.backward()
+        return loss
+
+    run, run_gradients = (torch.compile(f) if variant == "compiled" else f for f in (forward, gradients))
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def predict():
+        with torch.no_grad():
+            run()
+        wait()
+
+    def step():
+        optimiser.zero_grad(set_to_none=True)
+        run_gradients()
+        optimiser.step()
+        wait()
+
+    return {"forward": predict, "step": step, "about": f"torch {torch.__version__}"}
+
+
+def median(run, windows: int = 5) -> float:
+    """Median seconds of a call, after a first one."""
+    run()
+    seconds = []
+    for _ in range(windows):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+@dataclasses.dataclass
+class Worker:
+    """A process that holds one variant and times it when asked."""
+
+    make: object
+    args: tuple
+
+    def __post_init__(self):
+        here, there = multiprocessing.get_context("spawn").Pipe()
+        self.pipe, target = here, _serve
+        process = multiprocessing.get_context("spawn").Process(target=target, args=(there, self.make, self.args))
+        process.start()
+        self.facts = self.ask("facts")
+
+    def ask(self, question: str):
+        """The answer to a question, or what went wrong there."""
+        self.pipe.send(question)
+        return self.pipe.recv()
+
+
+def _serve(pipe, make, args):
+    try:
+        made = make(*args)
+        steps = {what: max(1, int(SECONDS / median(made[what]))) for what in ("forward", "step")}
+    except Exception as error:  # a variant that does not run is a row that says so
+        pipe.recv()
+        pipe.send({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"})
+        return
+    while (question := pipe.recv()) != "end":
+        if question == "facts":
+            pipe.send({"about": made["about"], "flops": made.get("flops")})
+        elif question == "limit":
+            pipe.send(made["limit"]())
+        else:
+            began = time.perf_counter()
+            for _ in range(steps[question]):
+                made[question]()
+            pipe.send((time.perf_counter() - began) / steps[question])
+
+
+def compare(name: str, bf16: bool) -> None:
+    """Print the rows of one network."""
+    workers = {"pixlab": Worker(ours, (name, bf16))}
+    workers |= {variant: Worker(theirs, (name, variant, bf16)) for variant in TORCH}
+    for variant, worker in list(workers.items()):
+        if "error" in worker.facts:
+            print(f"{name:8} {variant}: {worker.facts['error']}")
+            del workers[variant]
+    limit, flops = workers["pixlab"].ask("limit"), workers["pixlab"].facts["flops"]
+    for what in ("forward", "step"):
+        seconds = {variant: [] for variant in workers}
+        for _ in range(WINDOWS):
+            for variant, worker in workers.items():
+                seconds[variant].append(worker.ask(what))
+        mine, *others = (statistics.median(s) for s in seconds.values())
+        row = [f"{name:8} {what:8}", *(f"{1e3 * s:13.1f}" for s in (mine, *others))]
+        row += [f"{min(others) / mine:8.2f}" if others else f"{'-':>8}"]
+        rate = flops[what] / mine
+        print(*row, f"{rate / 1e9:9.0f} {100 * rate / limit:6.0f} %", flush=True)
+    for worker in workers.values():
+        worker.pipe.send("end")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("nets", nargs="*", choices=[[], *SHAPES], default=[])
+    parser.add_argument("--bf16", action="store_true")
+    args = parser.parse_args()
+    print("milliseconds; ratio: PyTorch's best over ours; GFLOP/s: ours, and their share of the matrix rate")
+    print(f"{'net':17}", *(f"{v:>13}" for v in ("pixlab", *TORCH)), f"{'ratio':>8} {'GFLOP/s':>9} {'share':>8}")
+    for name in args.nets or SHAPES:
+        compare(name, args.bf16)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""SRCNN: Dong, Loy, He & Tang, "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016."""
+
+from typing import Literal
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from pixlab.nn.conv import Conv
+
+small = nn.initializers.normal(0.001)
+
+
+class SRCNN(nn.Module):
+    """Luminance enlarged by bicubic interpolation [b, h, w, c] in [0, 1] -> sharpened [b, h2, w2, c], linear.
+
+    `windows` (f1, f2, f3) are (9, 1, 5), (9, 3, 5) or (9, 5, 5): 8,129, 24,513 or 57,281 parameters for one channel.
+    "VALID" is the paper's training, h2 = h - sum(windows) + 3; "SAME" pads with zeros.
+    """
+
+    windows: tuple[int, int, int] = (9, 1, 5)
+    filters: tuple[int, int] = (64, 32)
+    padding: Literal["VALID", "SAME"] = "VALID"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 c"]:
+        channels = x.shape[-1]
+        for index, (n, window) in enumerate(zip((*self.filters, channels), self.windows, strict=True), 1):
+            conv = Conv(n, (window, window), padding=self.padding, kernel_init=small, name=f"conv{index}")
+            x = conv(x) if index == 3 else nn.relu(conv(x))
+        return x
