@@ -282,7 +282,10 @@ def class_names(config: Config) -> tuple[str, ...]:
 
 
 def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
-    """A photo as the network takes it. Raises UserError where the network wants measured depth."""
+    """The whole photo, uint8 RGB [h, w, 3], as experiments.depth_nyu takes it: resized, divided by 255, float32.
+
+    Raises UserError where the network wants measured depth.
+    """
     if config.geometry == "true":
         raise UserError("this run reads measured depth, which photos lack: train with --geometry none or predicted")
     return rgbd_task.photo(config, image)

@@ -1,4 +1,4 @@
-"""python -m pixlab: predict on photos, evaluate a run, list and prepare data."""
+"""python -m pixlab: predict on photos, evaluate a run, export it, list and prepare data."""
 
 from __future__ import annotations
 
@@ -84,6 +84,40 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a trained run's prediction as one file that runs without pixlab (docs/export.md).
+
+    It is run and compared with the run first. FILE.json, beside it, says what goes in and comes out.
+    """
+
+    run: tyro.conf.Positional[pathlib.Path]
+    """Run folder."""
+    format: str = "stablehlo"
+    """stablehlo, for JAX, or onnx, for other programs (in an environment of its own: docs/export.md)."""
+    out: str = ""
+    """File to write; empty stands for export.stablehlo or export.onnx in the run folder."""
+
+    def __call__(self) -> None:
+        from pixlab import export, mesh
+        from pixlab.run import Run, write_json
+
+        mesh.setup()
+        run = Run.open(self.run)
+        _note(run.unfinished)
+        data, about = export.export(run, self.format)
+        path = pathlib.Path(self.out or run.folder / f"export.{self.format}")
+        _write(path, data, keep=False)
+        write_json(path.with_name(path.name + ".json"), about)
+        for kind in ("inputs", "outputs"):
+            for name, array in about[kind].items():
+                free = ", letters are free" if kind == "inputs" else ""
+                print(f"{kind[:-1]:6} {name}: {array['dtype']} [{', '.join(map(str, array['shape']))}]{free}")
+        differences = ", ".join(f"{name} {part:.0e}" for name, part in about["difference"].items())
+        print(f"largest difference from the run, as a part of a map's largest value: {differences}")
+        print(f"{path} ({len(data) / 1e6:.1f} MB)")
+
+
+@dataclasses.dataclass(frozen=True)
 class List:
     """What data there is, where it comes from, and whether it is prepared."""
 
@@ -131,6 +165,7 @@ class DataCommand:
 Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[DataCommand, tyro.conf.subcommand("data")]
 )
 

@@ -76,5 +76,6 @@ def central(config: RgbdOptions, batch: Batch, names: Sequence[str]) -> Batch:
 
 
 def photo(config: RgbdOptions, image: np.ndarray) -> Example:
-    """A photo uint8 [h, w, 3] as the network takes it."""
+    """The whole photo, uint8 RGB [h, w, 3], at the size of the network's input (by area where it shrinks, bilinear
+    where it grows), divided by 255: float32."""
     return photo_example(image, crop=config.crop)

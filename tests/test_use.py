@@ -289,7 +289,8 @@ def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], ["predict", "evaluate", "data"]),
+        ([], ["predict", "evaluate", "export", "data"]),
+        (["export"], ["Run folder.", "--format", "stablehlo", "onnx", "--out"]),
         (["predict"], ["Run folder.", "Photos, one or more.", "--out"]),
         (["evaluate"], ["Run folder.", "--split", "--source", "rgbd_folder:PATH"]),
         (["data"], ["list", "prepare"]),

@@ -23,4 +23,4 @@ def max_pool(
                 count -= 1
             after = (count - 1) * stride + window - size - padding
         sides.append((padding, max(after, 0)))
-    return nn.max_pool(x, (window, window), (stride, stride), sides)
+    return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride), padding=sides)
