@@ -1,5 +1,6 @@
 """The launch scripts, run with stand-ins for the commands of clouds; what they would send elsewhere runs here."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -264,10 +265,14 @@ def test_a_pod_hands_sigterm_on_and_waits_for_the_save(machine):
     command, run = pod_command(machine)
     save = f"mkdir -p {run}; echo saved > {run}/checkpoint; exit 0"
     machine.has("python", f"trap '{save}' TERM; touch ~/trains; while :; do sleep 0.1; done")
-    with subprocess.Popen(command, env=machine.env, cwd=ROOT) as pod:
-        wait_for((machine.home / "trains").exists)
-        pod.send_signal(signal.SIGTERM)
-        assert pod.wait(20) == 143
+    with subprocess.Popen(command, env=machine.env, cwd=ROOT, start_new_session=True) as pod:
+        try:
+            wait_for((machine.home / "trains").exists)
+            pod.send_signal(signal.SIGTERM)
+            assert pod.wait(20) == 143
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pod.pid, signal.SIGKILL)
     assert (pathlib.Path(run) / "checkpoint").read_text() == "saved\n"
 
 
