@@ -141,4 +141,4 @@ def test_installing_keeps_the_runtime_s_jax(path, tmp_path):
     subprocess.run(["sh", "-ec", commands], cwd=tmp_path, env={"PATH": path}, check=True)
     assert (tmp_path / "keep.txt").read_text().split() == ["jax==0.11.1", "jaxlib==0.11.1", "libtpu==0.0.30"]
     asked = (tmp_path / "asked.txt").read_text().splitlines()
-    assert asked == ["install", "-q", "-c", "keep.txt", "pixlab @ git+{REPOSITORY}"]
+    assert asked == ["install", "-q", "-c", "keep.txt", "git+{REPOSITORY}"]
