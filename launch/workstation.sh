@@ -3,30 +3,14 @@
 #
 #   launch/workstation.sh [--dry-run] depth_nyu alexnet --batch 64
 set -euo pipefail
+source "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
 
 : "${PYTHON:=python3}"
 : "${EXTRA:=cuda12}"
 : "${TRIES:=5}"
 
-dry=""
-if [ "${1:-}" = --dry-run ]; then
-  dry=yes
-  shift
-fi
-if [ $# -eq 0 ]; then
-  sed -n '2,4p' "$0"
-  exit 2
-fi
-
-do_it() {
-  if [ -n "$dry" ]; then
-    printf '%q ' "$@"
-    printf '\n'
-  else
-    "$@"
-  fi
-}
+[ $# -gt 0 ] || usage
 
 [ -x .venv/bin/python ] || do_it "$PYTHON" -m venv .venv
 do_it .venv/bin/pip install -q -e ".[$EXTRA]"

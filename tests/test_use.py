@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from frames import write_frames
 from PIL import Image
 from skimage.transform import resize
 
@@ -20,7 +21,6 @@ from pixlab.__main__ import _distinct_names, main
 from pixlab.data import catalogue
 from pixlab.data.builders import rooms as builder
 from pixlab.data.images import read_depth_png, read_image, write_depth_png
-from pixlab.data.rooms import frame
 from pixlab.errors import UserError
 from pixlab.models.eigen_fergus import output_positions
 from pixlab.run import Run
@@ -39,15 +39,6 @@ def data_dir(tmp_path_factory):
         folder = tmp_path_factory.mktemp("data")
         patch.setenv("TFDS_DATA_DIR", str(folder))
         yield folder
-
-
-def write_frames(folder, seeds, size=(80, 104)):
-    folder.mkdir(exist_ok=True)
-    for seed in seeds:
-        room = frame(seed, height=size[0], width=size[1])
-        Image.fromarray(room["image"]).save(folder / f"{seed}_rgb.png")
-        write_depth_png(folder / f"{seed}_depth.png", room["depth"])
-    return folder
 
 
 @pytest.fixture(scope="module")
