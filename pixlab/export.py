@@ -22,6 +22,7 @@ from pixlab.core import Batch, eval_params
 from pixlab.data.images import read_bytes
 from pixlab.data.pipeline import Example
 from pixlab.errors import UserError
+from pixlab.nn.platform import plain
 from pixlab.provenance import code
 from pixlab.run import Run
 from pixlab.train import predict_after
@@ -131,7 +132,8 @@ def onnx(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
     names = list(jax.eval_shape(predict, inputs))
 
     def positional(*arrays):
-        out = predict(dict(zip(inputs, arrays, strict=True)))
+        with plain():
+            out = predict(dict(zip(inputs, arrays, strict=True)))
         return tuple(out[name] for name in names)
 
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of each shape that it computes

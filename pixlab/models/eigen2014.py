@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from pixlab.errors import UserError
 from pixlab.nn.conv import Conv
+from pixlab.nn.dense import Dense
 from pixlab.nn.lrn import local_response_norm
 from pixlab.nn.pool import max_pool
 from pixlab.nn.sizing import ceil_windows, centred_padding
@@ -108,10 +109,10 @@ class Coarse(nn.Module):
         h, w = (fine_size(n) for n in image.shape[1:3])
         init = self.kernel_init or nn.initializers.normal(0.01)
         x = AlexNetTrunk(self.width, init, name="trunk")(image) * self.feature_scale
-        x = nn.relu(nn.Dense(scaled(4096, self.width), kernel_init=init, name="fc1")(x.reshape(x.shape[0], -1)))
+        x = nn.relu(Dense(scaled(4096, self.width), kernel_init=init, name="fc1")(x.reshape(x.shape[0], -1)))
         x = nn.Dropout(0.5, deterministic=not train)(x)
         bias = nn.initializers.constant(self.mean_log_depth / LOG_DEPTH_STD)
-        x = nn.Dense(h * w, kernel_init=uniform(0.005), bias_init=bias, name="fc2")(x)
+        x = Dense(h * w, kernel_init=uniform(0.005), bias_init=bias, name="fc2")(x)
         return x.reshape(-1, h, w, 1) * LOG_DEPTH_STD
 
 

@@ -20,6 +20,7 @@ from pixlab.errors import UserError
 from pixlab.models.eigen2014 import AlexNetTrunk, Initializer, check_size, fine_size, first_conv, scaled, standardised
 from pixlab.models.vgg import VGG16
 from pixlab.nn.conv import Conv
+from pixlab.nn.dense import Dense
 from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, unit_vectors
 from pixlab.nn.pool import max_pool
 from pixlab.nn.sizing import ceil_windows, centred_padding
@@ -95,9 +96,9 @@ class Scale1(nn.Module):
         else:
             x = VGG16(self.width, CAFFE_MEAN, CAFFE_STD, first="VALID", kernel_init=init, name="trunk")(image)[32]
         x = x.reshape(x.shape[0], -1) * self.feature_scale
-        x = nn.relu(nn.Dense(scaled(4096, self.width), kernel_init=init, name="fc1")(x))
+        x = nn.relu(Dense(scaled(4096, self.width), kernel_init=init, name="fc1")(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.Dense(h * w * channels, kernel_init=self.kernel_init or NORMAL(0.001), name="fc2")(x)
+        x = Dense(h * w * channels, kernel_init=self.kernel_init or NORMAL(0.001), name="fc2")(x)
         return (nn.relu(x) if self.relu else x).reshape(-1, h, w, channels)
 
 

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from pixlab.nn.platform import choose
+
 Pads = tuple[tuple[int, int], tuple[int, int]]
 WIDE = 64  # channels in and out from which Winograd's transforms cost less than the multiplications that they save
 
@@ -30,7 +32,7 @@ def conv_general_dilated(x, kernel, strides, padding, **options):
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     pads = tuple(map(tuple, padding))
-    return lax.platform_dependent(x, kernel, cpu=lambda x, kernel: conv(x, kernel, pads), default=plain)
+    return choose(x, kernel, cpu=lambda x, kernel: conv(x, kernel, pads), default=plain)
 
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
@@ -47,9 +49,10 @@ def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "n m c c2"], pads: Pad
 
 def _gradients(pads, saved, grad):
     x, kernel = saved
-    kernel_gradient = winograd_kernel_gradient if _wide(kernel.shape) else direct_kernel_gradient
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return conv(grad, turned, _opposite(pads, kernel.shape)), kernel_gradient(x, grad, pads, kernel.shape)
+    turned, opposite = kernel[::-1, ::-1], _opposite(pads, kernel.shape)
+    if _wide(kernel.shape):
+        return winograd(grad, turned, opposite, back=True), winograd_kernel_gradient(x, grad, pads)
+    return conv(grad, turned.swapaxes(2, 3), opposite), kernel_gradient(x, grad, pads, kernel.shape)
 
 
 conv.defvjp(lambda x, kernel, pads: (conv(x, kernel, pads), (x, kernel)), _gradients)
@@ -64,7 +67,7 @@ def _opposite(pads: Pads, window: tuple[int, ...]) -> Pads:
     return tuple((n - 1 - before, n - 1 - after) for n, (before, after) in zip(window, pads, strict=False))
 
 
-def direct_kernel_gradient(
+def kernel_gradient(
     x: Float[Array, "b h w c"], grad: Float[Array, "b h2 w2 c2"], pads: Pads, window: tuple[int, ...]
 ) -> Float[Array, "n m c c2"]:
     """Gradient [n,m,c,c2] of the kernel of `conv` from its input and its output's gradient."""
@@ -79,31 +82,37 @@ def _correlate(image, kernel, pads, out):
     return lax.conv_general_dilated(image, kernel, (1, 1), pads, dimension_numbers=numbers)
 
 
-def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c c2"], pads: Pads) -> Float[Array, "b h2 w2 c2"]:
-    """3x3 convolution [b,h,w,c] * [3,3,c,c2] with zeros around, by F(2x2, 3x3): Lavin & Gray 2016, section 4.1."""
-    h, w = (n + sum(p) - 2 for n, p in zip(x.shape[1:3], pads, strict=True))
-    products = jnp.einsum("ijbhwc,ijcd->ijbhwd", _tiles(x, pads), _both(_kernel_terms, kernel))
-    cells = _both(_outputs, products).transpose(2, 3, 0, 4, 1, 5)
-    return cells.reshape(x.shape[0], 2 * cells.shape[1], 2 * cells.shape[3], -1)[:, :h, :w]
+def winograd(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 _ _"], pads: Pads, *, back: bool = False
+) -> Float[Array, "b h2 w2 c2"]:
+    """3x3 convolution [b,h,w,c] * [3,3,c,c2] with zeros around, by F(2x2, 3x3): Lavin & Gray 2016, section 4.1.
+
+    With `back` the kernel is [3,3,c2,c], as the gradient of the input wants it.
+    """
+    b, h, w = x.shape[0], *(n + sum(p) - 2 for n, p in zip(x.shape[1:3], pads, strict=True))
+    terms = _both(_kernel_terms, kernel).reshape(16, *kernel.shape[2:])
+    products = jnp.einsum("ktc,kdc->ktd" if back else "ktc,kcd->ktd", _tiles(x, pads), terms)
+    cells = _both(_outputs, products.reshape(4, 4, b, -(-h // 2), -(-w // 2), -1)).transpose(2, 3, 0, 4, 1, 5)
+    return cells.reshape(b, 2 * cells.shape[1], 2 * cells.shape[3], -1)[:, :h, :w]
 
 
 def winograd_kernel_gradient(
-    x: Float[Array, "b h w c"], grad: Float[Array, "b h2 w2 c2"], pads: Pads, window: tuple[int, ...]
-) -> Float[Array, "n m c c2"]:
-    """Gradient of the kernel of `winograd` from its input [b,h,w,c] and its output's gradient [b,h2,w2,c2]."""
+    x: Float[Array, "b h w c"], grad: Float[Array, "b h2 w2 c2"], pads: Pads
+) -> Float[Array, "3 3 c c2"]:
+    """Gradient of the kernel of `winograd` from its input and its output's gradient."""
     grad = jnp.pad(grad, ((0, 0), *((0, n % 2) for n in grad.shape[1:3]), (0, 0)))
     b, h, w, d = grad.shape
     cells = grad.reshape(b, h // 2, 2, w // 2, 2, d).transpose(2, 4, 0, 1, 3, 5)
-    products = jnp.einsum("ijbhwc,ijbhwd->ijcd", _tiles(x, pads), _both(_output_gradients, cells))
-    return _both(_kernel_gradient, products)
+    products = jnp.einsum("ktc,ktd->kcd", _tiles(x, pads), _both(_output_gradients, cells).reshape(16, -1, d))
+    return _both(_kernel_gradient, products.reshape(4, 4, -1, d))
 
 
 def _tiles(x, pads):
-    """The transform [4,4,b,h2,w2,c] of every 4x4 tile of x, padded; tiles start at every other row and column."""
+    """The transform [16,tiles,c] of the 4x4 tiles of x, padded, that start at every other row and column."""
     even = [(before, after + (n + before + after) % 2) for n, (before, after) in zip(x.shape[1:3], pads, strict=True)]
     x = jnp.pad(x, ((0, 0), *even, (0, 0)))
     rows = jnp.stack(_tile_terms(*_every_other(x, 1)))
-    return jnp.stack(_tile_terms(*_every_other(rows, 3)), axis=1)
+    return jnp.stack(_tile_terms(*_every_other(rows, 3)), axis=1).reshape(16, -1, x.shape[3])
 
 
 def _every_other(x, axis):

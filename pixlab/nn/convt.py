@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pixlab.nn.dense import product
 from pixlab.nn.upsample import depth_to_space
 
 
@@ -31,4 +32,4 @@ class UpConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
         flat = kernel.transpose(2, 0, 1, 3).reshape(c, n * n * self.features)
-        return depth_to_space(x @ flat, n) + bias[None, None, None]
+        return depth_to_space(product(x, flat), n) + bias[None, None, None]

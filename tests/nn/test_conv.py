@@ -11,6 +11,7 @@ from jax import lax
 
 from pixlab.nn import conv as module
 from pixlab.nn.conv import Conv, conv
+from pixlab.nn.dense import Dense
 
 
 def plain(x, kernel, pads):
@@ -107,3 +108,24 @@ def test_accelerators_get_the_convolution_as_it_is(platform):
     exported = jax.export.export(jax.jit(layer.apply), platforms=[platform])(params, x)
     text = exported.mlir_module()
     assert "stablehlo.convolution" in text and "dot_general" not in text
+
+
+def test_the_dense_layer_is_flax_dense_with_its_gradient():
+    x = jax.random.normal(jax.random.key(1), (3, 4, 5))
+    ours, theirs = Dense(6), nn.Dense(6)
+    variables = theirs.init(jax.random.key(0), x)
+    results = []
+    for layer in (ours, theirs):
+        loss = lambda v, x, layer=layer: jnp.sum(jnp.sin(layer.apply(v, x)))  # noqa: E731
+        results.append(jax.jit(jax.value_and_grad(loss, (0, 1)))(variables, x))
+    for mine, flax in zip(*map(jax.tree.leaves, results), strict=True):
+        close(mine, flax)
+
+
+def test_the_dense_gradient_is_not_turned_round():
+    def gradient(layer):
+        x, kernel = jnp.zeros((8, 5)), jnp.zeros((5, 3))
+        back = lambda kernel: jnp.sum(layer(3, use_bias=False).apply({"params": {"kernel": kernel}}, x) ** 2)  # noqa: E731
+        return jax.jit(jax.grad(back)).lower(kernel).as_text()
+
+    assert "transpose" in gradient(nn.Dense) and "transpose" not in gradient(Dense)

@@ -8,6 +8,7 @@ import pytest
 from pixlab.nn.convt import UpConv
 from pixlab.nn.lrn import local_response_norm
 from pixlab.nn.normalise import normalise, unit_vectors
+from pixlab.nn.platform import plain
 from pixlab.nn.pool import max_pool
 from pixlab.nn.sizing import ceil_windows, centred_padding
 from pixlab.nn.upsample import depth_to_space, interpolation_matrix, nearest_upsample, triangle_upsample
@@ -34,6 +35,23 @@ def test_max_pool_is_pytorchs(size, window, stride, padding, ceil):
     ours = max_pool(jnp.asarray(x), window, stride, padding=padding, ceil=ceil)
     theirs = torch.nn.functional.max_pool2d(to_torch(x), window, stride, padding, ceil_mode=ceil)
     np.testing.assert_array_equal(ours, from_torch(theirs))
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1)])
+def test_max_pool_on_a_cpu_has_the_gradient_of_xlas(window, stride, padding):
+    x = jnp.asarray(RNG.integers(0, 3, (2, 9, 8, 2)), jnp.float32)  # small integers: many ties
+    grad = lambda pool: jax.vjp(pool, x)  # noqa: E731
+    ours, back = grad(lambda x: max_pool(x, window, stride, padding=padding))
+    with plain():
+        theirs, their_back = grad(lambda x: max_pool(x, window, stride, padding=padding))
+    np.testing.assert_array_equal(ours, theirs)
+    g = jnp.asarray(RNG.integers(1, 9, ours.shape), jnp.float32)  # whose sums are exact
+    np.testing.assert_array_equal(back(g)[0], their_back(g)[0])
+
+
+def test_max_pool_hands_nan_on():
+    x = jnp.ones((1, 4, 4, 1)).at[0, 1, 0, 0].set(jnp.nan)
+    np.testing.assert_array_equal(jnp.isnan(max_pool(x, 2, 2))[0, :, :, 0], [[True, False], [False, False]])
 
 
 def test_lrn_is_pytorchs():
