@@ -14,7 +14,7 @@ import jax
 
 from pixlab import core, hosts, mesh
 from pixlab.data.pipeline import Data, eval_batches
-from pixlab.errors import UserError
+from pixlab.errors import Absent, UserError
 from pixlab.evaluate import Evaluator, draw
 from pixlab.log import Log
 from pixlab.options import Options
@@ -22,6 +22,8 @@ from pixlab.page import write_page
 from pixlab.provenance import code
 from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, stage_names, train
+
+STATUS = {NonFinite: 3, Absent: 75}  # of the exit, where it is not 2: 75 is what systems call a temporary failure
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
@@ -51,7 +53,7 @@ def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
         if not from_shell:
             raise
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(3 if isinstance(error, NonFinite) else 2) from None
+        raise SystemExit(STATUS.get(type(error), 2)) from None
 
 
 def stop(*_: object) -> None:

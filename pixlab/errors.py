@@ -8,3 +8,7 @@ class UserError(Exception):
 
 class NoSplit(UserError):
     """A source is there, but without images of the split that was asked for."""
+
+
+class Absent(UserError):
+    """Other processes of the job have not come; another start may find them."""

@@ -22,8 +22,8 @@ APART = ("process", "run", "workers")  # options that may differ between the pro
 def start(options: Options, facts: Mapping[str, Any]) -> None:
     """Join the other processes of the job, where there are any; call it before the first use of a device.
 
-    `facts` (JSON values) must be the same on all, as must the options. Raises UserError, on every process that has
-    come, where one is missing for `options.host_timeout` seconds or differs.
+    `facts` (JSON values) must be the same on all, as must the options. On every process that has come it raises
+    Absent where one is missing for `options.host_timeout` seconds, UserError where one differs.
     """
     job = find(options)
     if job is None or job.processes == 1 or jax.distributed.is_initialized():

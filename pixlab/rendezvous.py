@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pixlab.errors import UserError
+from pixlab.errors import Absent, UserError
 
 Facts = Mapping[str, Any]  # what all processes must have in common: the code, the options
 
@@ -37,16 +37,17 @@ class Guest(NamedTuple):
 def meet(job: Job, facts: Facts, seconds: float) -> None:
     """Wait until all processes of `job` are there and agree on `facts` (JSON values).
 
-    Raises UserError, on all that have arrived, if after `seconds` some have not, or if the facts differ.
+    Raises, on all that have arrived, Absent if after `seconds` some have not, and UserError if the facts differ.
     """
     me = Guest(job.process, socket.gethostname(), json.loads(json.dumps(dict(facts))))
     deadline = time.monotonic() + seconds
-    if problem := _receive(job, me, deadline, seconds) if job.process == 0 else _visit(job, me, deadline, seconds):
-        raise UserError(problem)
+    absent, problem = (_receive if job.process == 0 else _visit)(job, me, deadline, seconds)
+    if problem:
+        raise (Absent if absent else UserError)(problem)
 
 
-def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> str:
-    """As process 0: collect the others, tell everyone what is wrong; "" if nothing is."""
+def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> tuple[bool, str]:
+    """As process 0: collect the others, tell everyone whether some are missing and what is wrong; "" if nothing is."""
     guests, lines = [me], []
     with socket.create_server(("", _address(job)[1]), reuse_port=False) as server:
         while len(guests) < job.processes and (left := deadline - time.monotonic()) > 0:
@@ -60,7 +61,8 @@ def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> str:
             if all(guest.process != other.process for other in guests):
                 guests.append(guest)
             lines.append(line)
-        problem = missing(job, guests, seconds) or differences(guests)
+        absent = missing(job, guests, seconds)
+        problem = bool(absent), absent or differences(guests)
         for line in lines:
             try:
                 line.sendall(json.dumps(problem).encode() + b"\n")
@@ -70,17 +72,21 @@ def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> str:
     return problem
 
 
-def _visit(job: Job, me: Guest, deadline: float, seconds: float) -> str:
+def _visit(job: Job, me: Guest, deadline: float, seconds: float) -> tuple[bool, str]:
     """As another process: come to process 0 and hear what it says."""
     while (left := deadline - time.monotonic()) > 0:
         try:
             with socket.create_connection(_address(job), timeout=left) as line:
                 line.sendall(json.dumps(me).encode() + b"\n")
                 line.settimeout(left + 15)  # process 0 waits for the others
-                return json.loads(line.makefile("r").readline())
-        except (OSError, ValueError):
+                absent, problem = json.loads(line.makefile("r").readline())
+                return absent, problem
+        except (OSError, ValueError, TypeError):
             time.sleep(min(0.2, max(left, 0)))
-    return f"process 0 at {job.coordinator} has not answered for {seconds:.0f} s; is it running, is the port open?"
+    return (
+        True,
+        f"process 0 at {job.coordinator} has not answered for {seconds:.0f} s; is it running, is the port open?",
+    )
 
 
 def missing(job: Job, guests: Sequence[Guest], seconds: float) -> str:

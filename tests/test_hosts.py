@@ -113,10 +113,10 @@ def test_other_numbers_of_processes_and_devices_go_on_with_the_same(unbroken, tm
 
 
 def test_who_is_missing_is_said_on_all(tmp_path):
-    said = ends(start(tmp_path / "run", 3, "--host-timeout", "3", which=[0, 2]), status=2)
+    said = ends(start(tmp_path / "run", 3, "--host-timeout", "3", which=[0, 2]), status=75)
     for text in said:
         assert "after 3 s process 1 of 3 had not come to 127.0.0.1:" in text and text.count("\n") == 1
-    [text] = ends(start(tmp_path / "run", 3, "--host-timeout", "2", which=[1]), status=2)
+    [text] = ends(start(tmp_path / "run", 3, "--host-timeout", "2", which=[1]), status=75)
     assert "process 0 at 127.0.0.1:" in text and "has not answered for 2 s" in text and text.count("\n") == 1
 
 
