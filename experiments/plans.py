@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import tyro
 
 from pixlab import plan, roofline
-from pixlab.chips import GIB
+from pixlab.chips import GIB, chip_of
 from pixlab.errors import UserError
 from pixlab.options import Options
 from pixlab.plan import Plan
@@ -79,11 +79,8 @@ def cells(made: Plan) -> list[str]:
     """A config's cells; stages that differ are separated by a slash."""
     height, width = picture(made)
     each = [str(made.config.batch), str(made.images), f"{height}x{width}", f"{made.parameters / 1e6:.1f} M"]
-    stages = (
-        [f"{step.memory / GIB:.2f}" for step in made.steps],
-        [f"{step.flops * made.chips / 1e12:.3g}" for step in made.steps],
-    )
-    each += map(" / ".join, stages)
+    each.append(" / ".join(f"{step.memory / GIB:.2f}" for step in made.steps))
+    each.append(" / ".join(f"{step.flops * made.chips / 1e12:.3g}" for step in made.steps))
     if not made.fits:
         return [*each, memory_line(made), *[""] * 3]
     times = [roofline.seconds(step, made.chip, made.chips, made.config.fsdp) for step in made.steps]
@@ -98,13 +95,12 @@ def page(command: Command, rows: list[list[str]]) -> str:
     flags = f" --topology {command.topology}{' --full' if command.full else ''}"
     day = datetime.datetime.now(datetime.UTC).date()
     lines = [f"# What the papers' configs need of {command.topology}", ""]
-    lines += [
-        f"`python -m experiments.plans{flags}`; {day}, {versions}. No TPU ran: the training",
-        "steps were compiled for one.",
-    ]
+    how = f"`python -m experiments.plans{flags}`; {day}, {versions}."
+    has = f"A chip has {chip_of(command.topology).memory / GIB:.2f} GiB for a program."
+    lines += [f"{how} No TPU ran: the training steps were compiled for one. {has}", "Stages are separated by a slash."]
     lines += ["", "|".join(["", *COLUMNS, ""]), "|".join(["", "---", *["--:"] * (len(COLUMNS) - 1), ""])]
     lines += ["|".join(["", *row, ""]) for row in rows]
-    lines += ["", "Stages are separated by a slash. Assumed:", "", f"- {compiled_how(command.full)}"]
+    lines += ["", "Assumed:", "", f"- {compiled_how(command.full)}"]
     return "\n".join([*lines, *(f"- {line}" for line in roofline.ASSUMPTIONS)]) + "\n"
 
 
