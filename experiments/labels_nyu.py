@@ -204,7 +204,7 @@ def open_geometry(config: Config) -> Run:
     if not config.depth_run:
         raise UserError("--geometry predicted needs --depth-run, the run folder of an experiments.depth_nyu run")
     if config.source == BLANK and not pathlib.Path(config.depth_run).exists():  # a plan needs its networks alone
-        return Run(config.depth_run, depth_nyu.experiment, depth_nyu.CONFIGS["alexnet"])
+        return Run(pathlib.Path(config.depth_run), depth_nyu.experiment, depth_nyu.CONFIGS["alexnet"])
     run = Run.open(config.depth_run)
     theirs = run.config
     if not isinstance(theirs, depth_nyu.Config) or set(theirs.tasks) != set(depth_nyu.CHANNELS):

@@ -77,6 +77,7 @@ def prepare(topology: str, *, full: bool = False) -> None:
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("--topology needs libtpu, which compiles for TPUs on any machine: pip install -e '.[tpu]'")
     quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-1"}
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # several plans at once, or one beside training
     os.environ.update(quiet)  # or libtpu looks for TPUs of this machine, and complains
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # what is compiled for absent chips cannot be read back

@@ -39,7 +39,7 @@ def batch_line(made: Plan) -> str:
     parts = f" in {made.config.accumulate} parts" if made.config.accumulate > 1 else ""
     each = f"batch {made.config.batch}{parts} of {height}x{width}, {made.images} images a chip at once"
     copies = f", each copy of them on {made.config.fsdp} chips" if made.config.fsdp > 1 else ""
-    return f"{each}; {made.parameters / 1e6:.1f} million parameters{copies}"
+    return f"{each}; {made.parameters / 1e6:.4g} million parameters{copies}"
 
 
 def picture(made: Plan) -> tuple[int, int]:
