@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -42,7 +43,6 @@ class Plan(NamedTuple):
     chips: int
     example: Example
     parameters: int
-    state: float  # bytes of parameters and optimiser state, over all chips of a copy
     steps: list[Step]
     points: list[list[tuple[int, float]]]  # of each stage, (images at once on a chip, bytes) at two sizes of batch
 
@@ -85,31 +85,29 @@ def prepare(topology: str, *, full: bool = False) -> None:
 
 
 def plan(experiment: Experiment, config: Options, topology: str) -> Plan:
-    """Compile every stage's step for the topology, and the one that needs most memory once more.
+    """Compile every stage's step for the topology, with the config's batch and with another.
 
     Call `prepare` before. Raises UserError where the batch does not divide over the chips.
     """
     chip, there, config = chip_of(topology), devices(topology), without_data(config)
     here, recipe, one = mesh.training_mesh(config, there), experiment.recipe(config), example(experiment.data(config))
-    once = dataclasses.replace(config, accumulate=1, fsdp=1)  # as XLA counts a loop's body once
-    whole = lowered(recipe, once, one, mesh.make_mesh(config.batch, devices=1))
+    images = config.batch // here.size // config.accumulate
     steps, points = [], []
     for index, (name, count) in enumerate(stage_names(recipe)):
 
-        def compiled_for(images: int, index: int = index) -> tuple[jax.stages.Compiled | None, float]:
-            """The stage's step with so many images at once on a chip."""
-            batch = images * config.accumulate * here.size
-            return compile_for(lowered(recipe, dataclasses.replace(config, batch=batch), one, here)[index])
+        def memory_of(images: int, index: int = index) -> float:
+            other = dataclasses.replace(config, batch=images * config.accumulate * here.size)
+            return compile_step(*lower(recipe, index, other, one, here))[1]
 
-        images = config.batch // here.size // config.accumulate
-        program, memory = compiled_for(images)
+        program, memory = compile_step(*lower(recipe, index, config, one, here))
         moved = cost(program).bytes * config.accumulate if program else 0.0
         sends = collectives(program.as_text()) if program else []
-        flops = whole[index].cost_analysis()["flops"] / here.size
-        steps.append(Step(name, count, flops, moved, memory, sends, config.accumulate))
-        points.append(memory_points((images, memory), lambda n, of=compiled_for: of(n)[1], chip.memory))
-    states = [abstract_state(recipe, here)(sum(stage.steps for stage in recipe.stages[:i])) for i in range(len(steps))]
-    return Plan(config, topology, chip, here.size, one, size(states[0].params), max(map(nbytes, states)), steps, points)
+        needs = flops(recipe, index, config, one) / here.size, moved, memory
+        steps.append(Step(name, count, *needs, sends, config.accumulate))
+        points.append(memory_points((images, memory), memory_of, chip.memory))
+    params, _ = jax.eval_shape(recipe.init, jax.random.key(0))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return Plan(config, topology, chip, here.size, one, parameters, steps, points)
 
 
 def devices(topology: str) -> Sequence[jax.Device]:
@@ -133,8 +131,11 @@ def example(data: Data) -> Example:
     return jax.tree.map(lambda x: x[0], few)
 
 
-def lowered(recipe: Recipe, config: Options, one: Example, here: jax.sharding.Mesh) -> list[jax.stages.Lowered]:
-    """The training step of every stage on the mesh `here`, before XLA, for batches of examples such as `one`."""
+def lower(
+    recipe: Recipe, index: int, config: Options, one: Example, here: jax.sharding.Mesh
+) -> tuple[jax.stages.Lowered, float]:
+    """Before XLA, the step that trains stage `index` on the mesh `here`, on batches of examples such as `one`; and the
+    bytes of its arguments on each device."""
 
     def shape(x, sharding, *batch):
         return jax.ShapeDtypeStruct((*batch, *x.shape), jax.dtypes.canonicalize_dtype(x.dtype), sharding=sharding)
@@ -142,15 +143,21 @@ def lowered(recipe: Recipe, config: Options, one: Example, here: jax.sharding.Me
     batch = {name: shape(np.asarray(x), mesh.shared(here), config.batch) for name, x in one.items()}
     key = jax.eval_shape(jax.random.key, 0)
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=mesh.replicated(here))
-    program, like, done, steps = compiled(recipe, here, config), abstract_state(recipe, here), 0, []
-    for stage, step in zip(recipe.stages, program.steps, strict=True):
-        steps.append(step.lower(like(done), batch, key))
-        done += stage.steps
-    return steps
+    state = abstract_state(recipe, here)(sum(stage.steps for stage in recipe.stages[:index]))
+    held = (math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves((state, batch)))
+    return compiled(recipe, here, config).steps[index].lower(state, batch, key), float(sum(held))
 
 
-def compile_for(step: jax.stages.Lowered) -> tuple[jax.stages.Compiled | None, float]:
-    """(the program, bytes it holds at the peak); of one that is too large None, and the bytes that XLA asks for."""
+def flops(recipe: Recipe, index: int, config: Options, one: Example) -> float:
+    """FLOPs of a whole batch: XLA's count on one device in one part, as it counts what is in a loop once."""
+    plain = dataclasses.replace(config, accumulate=1, fsdp=1)
+    step, _ = lower(recipe, index, plain, one, mesh.make_mesh(config.batch, devices=1))
+    return step.cost_analysis()["flops"]
+
+
+def compile_step(step: jax.stages.Lowered, arguments: float) -> tuple[jax.stages.Compiled | None, float]:
+    """(the program, bytes it holds at the peak); of one that is too large None, and what XLA asks for beside the
+    `arguments`."""
     try:
         program = step.compile()
         return program, cost(program).memory
@@ -159,7 +166,7 @@ def compile_for(step: jax.stages.Lowered) -> tuple[jax.stages.Compiled | None, f
         if not found:
             raise
         number, unit = found.group(1, 2) if found[1] else found.group(3, 4)
-        return None, float(number) * UNITS[unit]
+        return None, float(number) * UNITS[unit] + arguments
 
 
 def memory_points(first: tuple[int, float], memory_of: Callable[[int], float], limit: float) -> list[tuple[int, float]]:
@@ -173,13 +180,3 @@ def memory_points(first: tuple[int, float], memory_of: Callable[[int], float], l
             break
         images //= 2
     return points[-2:]
-
-
-def nbytes(tree: Any) -> float:
-    """Bytes of a tree of shapes."""
-    return float(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)))
-
-
-def size(tree: Any) -> int:
-    """Numbers in a tree of shapes."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

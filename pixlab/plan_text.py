@@ -21,10 +21,10 @@ NUMBERS = (1, 4, 16, 64, 256)  # of chips
 
 def plan_text(name: str, made: Plan, *, full: bool) -> str:
     """All of a plan: stages, memory, the largest batch, time, other numbers of chips, assumptions."""
-    lines = [f"{name} on {made.topology}, {made.chips} chips", batch_line(made), ""]
+    lines = [f"{name} on {made.topology}, {made.chips} chip{'s' * (made.chips > 1)}", batch_line(made), ""]
     heads = ["stage", "steps", "GiB a chip", "TFLOP a step", "GB a chip", "ms: FLOPs", "memory", "chips", "in all"]
     lines += aligned([heads, *(stage_row(step, made) for step in made.steps)])
-    lines += [f"{step.stage} sends {collectives_words(step)}" for step in made.steps]
+    lines += [f"{step.stage} sends {collectives_words(step)}" for step in made.steps if step.bytes]
     lines += ["", memory_line(made)]
     if made.fits:
         lines += [time_line(made), "", "The same images a chip on other numbers of chips:"]
@@ -73,7 +73,7 @@ def memory_line(made: Plan) -> str:
     needs, has = made.memory / GIB, made.chip.memory / GIB
     if not made.fits:
         lacks = f"{needs:.2f} GiB a chip, {needs - has:.2f} more than the {has:.2f} there are"
-        return f"memory: does not fit: {lacks}; {' or '.join(remedies(made))} would fit"
+        return f"memory: does not fit: {lacks}; {remedy(made)}"
     points = min(made.points, key=lambda points: roofline.largest(points, made.chip.memory))
     found = ", ".join(f"{memory / GIB:.2f} for {images}" for images, memory in points)
     line = f"the line through the GiB for so many images a chip at once: {found}"
@@ -85,13 +85,14 @@ def largest_batch(made: Plan) -> int:
     return made.largest * made.chips * made.config.accumulate
 
 
-def remedies(made: Plan) -> list[str]:
+def remedy(made: Plan) -> str:
     """Options with which the config would fit."""
     if not made.largest:
-        return [f"--fsdp {made.chips} (not tried)"] if made.state > made.chip.memory / 2 else ["chips with more memory"]
+        return f"nor does one image at once; try --fsdp {made.chips}, or chips with more memory"
     each = made.config.batch // made.chips
     parts = [n for n in range(2, each + 1) if each % n == 0 and each // n <= made.largest]
-    return [f"--batch {largest_batch(made)}", *(f"--accumulate {n}" for n in parts[:1])]
+    options = [f"--batch {largest_batch(made)}", *(f"--accumulate {n}" for n in parts[:1])]
+    return f"{' or '.join(options)} would, by the line through two batches"
 
 
 def time_line(made: Plan) -> str:
