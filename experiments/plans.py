@@ -28,7 +28,7 @@ from pixlab.run import PATIENT, Experiment, find_experiment
 EXPERIMENTS = ("depth_nyu", "normals_nyu", "labels_nyu", "depth_nyu_eigen2014", "depth_nyu_unet")
 LAPTOP = ("quick", "frames")  # configs for machines without accelerators
 COLUMNS = (
-    "config", "batch", "a chip", "of", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s", "time",
+    "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s", "at least",
     "largest batch",
 )  # fmt: skip
 
@@ -98,8 +98,8 @@ def page(command: Command, rows: list[list[str]]) -> str:
     how = f"`python -m experiments.plans{flags}`; {day}, {versions}."
     has = f"A chip has {chip_of(command.topology).memory / GIB:.2f} GiB for a program."
     lines += [f"{how} No TPU ran: the training steps were compiled for one. {has}", "Stages are separated by a slash."]
-    lines += ["", "|".join(["", *COLUMNS, ""]), "|".join(["", "---", *["--:"] * (len(COLUMNS) - 1), ""])]
-    lines += ["|".join(["", *row, ""]) for row in rows]
+    ruler = ["---", *["--:"] * (len(COLUMNS) - 1)]
+    lines += ["", *(f"| {' | '.join(row)} |" for row in [COLUMNS, ruler, *rows])]
     lines += ["", "Assumed:", "", f"- {compiled_how(command.full)}"]
     return "\n".join([*lines, *(f"- {line}" for line in roofline.ASSUMPTIONS)]) + "\n"
 
