@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 from typing import Literal
 
 import flax.linen as nn
@@ -33,7 +34,7 @@ from pixlab import maps, pictures, rgbd_task
 from pixlab.core import Aux, Recipe, eval_params
 from pixlab.data.nyu_classes import NAMES
 from pixlab.data.pipeline import Data
-from pixlab.data.rgbd import open_source
+from pixlab.data.rgbd import BLANK, open_source
 from pixlab.data.rooms_labels import NAMES as ROOMS
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
@@ -202,6 +203,8 @@ def open_geometry(config: Config) -> Run:
     """The run that predicts depth and normals. Raises UserError where it does not fit this config."""
     if not config.depth_run:
         raise UserError("--geometry predicted needs --depth-run, the run folder of an experiments.depth_nyu run")
+    if config.source == BLANK and not pathlib.Path(config.depth_run).exists():  # a plan needs its networks alone
+        return Run(pathlib.Path(config.depth_run), depth_nyu.experiment, depth_nyu.CONFIGS["alexnet"])
     run = Run.open(config.depth_run)
     theirs = run.config
     if not isinstance(theirs, depth_nyu.Config) or set(theirs.tasks) != set(depth_nyu.CHANNELS):

@@ -1,9 +1,10 @@
-"""python -m pixlab: predict on photos, evaluate a run, export it, list and prepare data."""
+"""python -m pixlab: predict on photos, evaluate a run, export it, plan one, list and prepare data."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import sys
@@ -149,6 +150,42 @@ class Prepare:
         print(prepare(self.name, known[self.name].prepare))
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a config needs: memory, communication and time of its training step.
+
+    With --topology the step is compiled for TPU chips, none of which need be there; without, some steps are run on the
+    devices of this machine. No data is needed.
+    """
+
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """Experiment, such as depth_nyu, then its config and its options, such as vgg16 --batch 64 --fsdp 4."""
+    topology: str = ""
+    """TPU chips as NAME:SHAPE, such as v5e:4x4 or v5p:2x2x1; cpu, gpu or nothing: what this machine has."""
+    full: bool = False
+    """Compile with all of XLA's optimisations, as training does: it takes four times as long."""
+
+    def __call__(self) -> None:
+        from pixlab import measure, plan, plan_text
+        from pixlab.cli import parse
+        from pixlab.run import find_experiment
+
+        if not self.words:
+            raise UserError("give an experiment, such as: python -m pixlab plan depth_nyu alexnet --topology v5e:4x4")
+        here = self.topology in ("", "cpu", "gpu")
+        if here:
+            measure.prepare(self.topology)
+        else:
+            plan.prepare(self.topology, full=self.full)
+        experiment = find_experiment(self.words[0])
+        name, config = parse(experiment, list(self.words[1:]))
+        name = f"{experiment.name} {name}"
+        if here:
+            print(plan_text.measured_text(name, config, measure.measure(experiment, config)))
+        else:
+            print(plan_text.plan_text(name, plan.plan(experiment, config, self.topology), full=self.full))
+
+
 Data = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Prepare, tyro.conf.subcommand("prepare")]
 
 
@@ -166,6 +203,7 @@ Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[DataCommand, tyro.conf.subcommand("data")]
 )
 
@@ -207,8 +245,28 @@ def _write(path: pathlib.Path, data: bytes, *, keep: bool) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
 
 
+def _own_first(args: list[str]) -> list[str]:
+    """The words of `plan` with its own options first; the others belong to the experiment, its --help too."""
+    if args[:1] != ["plan"]:
+        return args
+    own, others, words = [], [], iter(args[1:])
+    for word in words:
+        if (
+            word in ("--full", "--no-full")
+            or word.startswith("--topology=")
+            or (word in ("-h", "--help") and not others)
+        ):
+            own.append(word)
+        elif word == "--topology":
+            own += [word, *itertools.islice(words, 1)]
+        else:
+            others.append(word)
+    return ["plan", *own, "--", *others]
+
+
 def main(args: list[str] | None = None) -> None:
     """Run one command; a mistake of the user ends in one line and exit status 2."""
+    args = _own_first(sys.argv[1:] if args is None else args)
     command = tyro.cli(Command, args=args, prog="python -m pixlab", config=(tyro.conf.OmitSubcommandPrefixes,))
     try:
         command()

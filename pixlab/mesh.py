@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -63,12 +64,13 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
-def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1) -> Mesh:
+def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1, there: Sequence[jax.Device] = ()) -> Mesh:
     """A mesh of `devices` devices, `fsdp` of them along that axis; 0: as many as divide the global batch evenly.
 
-    Several hosts must use all devices. Raises UserError where the numbers do not go together.
+    `there` are the devices to choose from, such as those of `topology`; empty: those of this machine. Several hosts
+    must use all devices. Raises UserError where the numbers do not go together.
     """
-    there = jax.devices()
+    there = there or jax.devices()
     if devices > len(there):
         raise UserError(f"--devices {devices}: there are {len(there)}")
     count = devices or max(n for n in range(1, len(there) + 1) if batch % n == 0)
@@ -82,13 +84,14 @@ def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1) -> Mesh:
     return jax.make_mesh((count // fsdp, fsdp), axes, axis_types=(AxisType.Auto,) * 2, devices=there[:count])
 
 
-def training_mesh(options: Options) -> Mesh:
-    """The mesh that `options` ask for. Raises UserError where accelerators would stand idle, or the parts of a batch
-    would leave some without an image."""
-    mesh, there = make_mesh(options.batch, devices=options.devices, fsdp=options.fsdp), jax.device_count()
-    if not options.devices and mesh.size != there and jax.default_backend() != "cpu":
+def training_mesh(options: Options, there: Sequence[jax.Device] = ()) -> Mesh:
+    """The mesh that `options` ask for, of the devices `there` (empty: of this machine). Raises UserError where
+    accelerators would stand idle, or the parts of a batch would leave some without an image."""
+    there = there or jax.devices()
+    mesh = make_mesh(options.batch, devices=options.devices, fsdp=options.fsdp, there=there)
+    if not options.devices and mesh.size != len(there) and there[0].platform != "cpu":
         raise UserError(
-            f"--batch {options.batch} does not divide over {there} devices; use a multiple of {there}, "
+            f"--batch {options.batch} does not divide over {len(there)} devices; use a multiple of {len(there)}, "
             f"or give --devices {mesh.size}"
         )
     if options.batch % (mesh.size * options.accumulate):
@@ -142,10 +145,14 @@ def together(gradient, mesh: Mesh):
     return sharded
 
 
+def shared(mesh: Mesh) -> NamedSharding:
+    """The sharding that splits an array over all devices along its first axis."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
 def share_batch(batch: Tree, mesh: Mesh) -> Tree:
     """Host-local numpy batch -> global arrays, split over all devices along the first axis."""
-    sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(shared(mesh), np.asarray(x)), batch)
 
 
 def wait_on_cpu(tree: Tree) -> None:

@@ -141,6 +141,19 @@ def _together(apply: Callable[[Batch], Batch], examples: Sequence[Example]) -> l
     return predictions
 
 
+def find_experiment(name: str) -> Experiment:
+    """The experiment of a module: depth_nyu stands for experiments.depth_nyu. Raises UserError where there is none."""
+    module = name if "." in name else f"experiments.{name}"
+    try:
+        return importlib.import_module(module).experiment
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not module.startswith(error.name or module):
+            raise  # it is there, but something that it imports is not
+        raise UserError(
+            f"no experiment '{name}' is importable from here; give a module such as experiments.depth_nyu"
+        ) from None
+
+
 def read_config(folder: pathlib.Path) -> dict[str, Any]:
     """The saved config of a run folder. Raises UserError where there is none or it is damaged."""
     path = folder / "config.json"

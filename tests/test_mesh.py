@@ -141,6 +141,13 @@ def test_numbers_that_do_not_go_together_are_one_line(options, words):
         mesh.training_mesh(toy.Config(batch=BATCH, **options))
 
 
+def test_a_mesh_of_given_devices():
+    there = jax.devices()[4:]
+    assert set(mesh.training_mesh(toy.Config(batch=BATCH), there).devices.flat) == set(there)
+    with pytest.raises(UserError, match="--devices 5: there are 4"):
+        mesh.training_mesh(toy.Config(batch=BATCH, devices=5), there)
+
+
 def communication(recipe, **options) -> list[Collective]:
     options = toy.Config(batch=BATCH, **options)
     here = mesh.training_mesh(options)

@@ -12,6 +12,7 @@ from pixlab.data.pipeline import Data, Example, Source, Split
 from pixlab.errors import NoSplit, UserError
 
 SOURCES = "rooms, nyu_depth_v2, nyu_labeled or rgbd_folder:PATH"
+BLANK = "blank"  # a source of one grey frame with every map, for whoever needs a batch's shapes and no data
 Size = tuple[int, int]
 
 
@@ -23,6 +24,8 @@ def open_source(name: str, split: str, *, normals: bool = False, classes: int = 
     from pixlab.data import catalogue
 
     name, _, path = name.partition(":")
+    if name == BLANK:
+        return [blank_frame()]
     if name == "rooms":
         return catalogue.rooms(split)
     if name == "nyu_depth_v2":
@@ -32,6 +35,13 @@ def open_source(name: str, split: str, *, normals: bool = False, classes: int = 
     if name == "rgbd_folder" and path:
         return catalogue.rgbd_folder(path, split, normals=normals)
     raise UserError(f"no data source '{name}{':' + path if path else ''}'; there are {SOURCES}")
+
+
+def blank_frame() -> Example:
+    """A frame of 480x640 as sources give it: grey, a wall two metres away, all of it of class 1."""
+    normal = np.broadcast_to(np.float32([0, 0, -1]), (480, 640, 3))
+    maps = {"depth": np.full((480, 640, 1), 2, np.float32), "label": np.ones((480, 640, 1), np.int32), "normal": normal}
+    return {"image": np.full((480, 640, 3), 128, np.uint8), "intrinsics": np.float32([519, 519, 320, 240]), **maps}
 
 
 def rgbd_data(
