@@ -21,7 +21,7 @@ from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.provenance import code
 from pixlab.run import Experiment, Run, alone, claim, write_json
-from pixlab.train import NonFinite, Stopped, stage_names, train
+from pixlab.train import NonFinite, Stopped, mesh_of, stage_names, train
 
 STATUS = {NonFinite: 3, Absent: 75}  # of the exit, where it is not 2: 75 is what systems call a temporary failure
 
@@ -88,7 +88,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     if not (folder / "config.json").exists():  # what cannot be begun is said before a folder is made
         jax.eval_shape(lambda key: core.start(run.recipe, key, run.recipe.pretrained), jax.random.key(0))
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
-    devices = f"{run.mesh.size} x {jax.devices()[0].device_kind}"
+    devices = f"{mesh_of(run.recipe, config).size} x {jax.devices()[0].device_kind}"
     with contextlib.ExitStack() as held:
         hosts.first_alone(lambda: held.enter_context(alone(folder)) or claim(folder, experiment, name, config))
         say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")

@@ -16,7 +16,7 @@ from pixlab.hlo import cost
 from pixlab.options import Options
 from pixlab.plan import without_data
 from pixlab.run import Experiment
-from pixlab.train import compiled, stage_names
+from pixlab.train import compiled, mesh_of, stage_names
 
 RUNS, PATIENCE = 9, 20.0  # steps to time, and seconds after which fewer will do
 
@@ -51,7 +51,7 @@ def measure(experiment: Experiment, config: Options) -> list[Measured]:
     """
     config = without_data(config)
     data, recipe = experiment.data(config), dataclasses.replace(experiment.recipe(config), pretrained=lambda p: p)
-    here = mesh.training_mesh(config)
+    here = mesh_of(recipe, config)
     program, key = compiled(recipe, here, config), mesh.everywhere(jax.random.key(config.seed), here)
     batch = mesh.share_batch(next(train_batches(data, seed=config.seed, start=0)), here)
     state, found = program.start(key), []

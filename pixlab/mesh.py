@@ -24,6 +24,7 @@ from pixlab.options import Options
 
 Tree = Any
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+HEAVY = 2**26  # parameters
 SMALL = 2**14  # numbers: a smaller array is whole on every device, as its transfer would cost more than its memory
 
 
@@ -84,11 +85,16 @@ def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1, there: Sequence[ja
     return jax.make_mesh((count // fsdp, fsdp), axes, axis_types=(AxisType.Auto,) * 2, devices=there[:count])
 
 
-def training_mesh(options: Options, there: Sequence[jax.Device] = ()) -> Mesh:
-    """The mesh that `options` ask for, of the devices `there` (empty: of this machine). Raises UserError where
-    accelerators would stand idle, or the parts of a batch would leave some without an image."""
+def training_mesh(options: Options, there: Sequence[jax.Device] = (), *, parameters: int = 0) -> Mesh:
+    """The mesh that `options` ask for, of the devices `there` (empty: of this machine), for networks of so many
+    parameters: from HEAVY on a CPU is one device, as each copy's gradient would take longer than its convolutions.
+
+    Raises UserError where accelerators would stand idle, or the parts of a batch would leave some without an image.
+    """
     there = there or jax.devices()
-    mesh = make_mesh(options.batch, devices=options.devices, fsdp=options.fsdp, there=there)
+    alone = there[0].platform == "cpu" and len(there) <= cores() and options.fsdp == 1 and parameters >= HEAVY
+    devices = options.devices or int(alone and jax.process_count() == 1)
+    mesh = make_mesh(options.batch, devices=devices, fsdp=options.fsdp, there=there)
     if not options.devices and mesh.size != len(there) and there[0].platform != "cpu":
         raise UserError(
             f"--batch {options.batch} does not divide over {len(there)} devices; use a multiple of {len(there)}, "

@@ -28,7 +28,7 @@ from pixlab.nn.platform import plain
 from pixlab.options import Options
 from pixlab.roofline import Step
 from pixlab.run import Experiment
-from pixlab.train import abstract_state, compiled, stage_names
+from pixlab.train import abstract_state, compiled, mesh_of, parameters, stage_names
 
 FAST = "O1"  # XLA's level of optimisation that compiles in a quarter of the time
 AGAIN = 64  # times the images a chip, to see how memory grows: few are padded to as many as a TPU likes
@@ -91,7 +91,8 @@ def plan(experiment: Experiment, config: Options, topology: str) -> Plan:
     Call `prepare` before. Raises UserError where the batch does not divide over the chips.
     """
     chip, there, config = chip_of(topology), devices(topology), without_data(config)
-    here, recipe, one = mesh.training_mesh(config, there), experiment.recipe(config), example(experiment.data(config))
+    recipe, one = experiment.recipe(config), example(experiment.data(config))
+    here = mesh_of(recipe, config, there)
     images = config.batch // here.size // config.accumulate
     steps, points = [], []
     for index, (name, count) in enumerate(stage_names(recipe)):
@@ -106,9 +107,7 @@ def plan(experiment: Experiment, config: Options, topology: str) -> Plan:
         needs = flops(recipe, index, config, one) / here.size, moved, memory
         steps.append(Step(name, count, *needs, sends, config.accumulate))
         points.append(memory_points((images, memory), memory_of, chip.memory))
-    params, _ = jax.eval_shape(recipe.init, jax.random.key(0))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return Plan(config, topology, chip, here.size, one, parameters, steps, points)
+    return Plan(config, topology, chip, here.size, one, parameters(recipe), steps, points)
 
 
 def devices(topology: str) -> Sequence[jax.Device]:

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -45,7 +45,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
     Raises Stopped after SIGTERM or Ctrl-C (all saved), NonFinite when a loss or gradient is not finite (the last
     checkpoint is good), and UserError for input that cannot be read (saved up to that step) or a full disk.
     """
-    mesh = training_mesh(options)
+    mesh = mesh_of(recipe, options)
     key = everywhere(jax.random.key(options.seed), mesh)
     program = compiled(recipe, mesh, options)
     checkpoints = Checkpoints(folder / "checkpoints", abstract_state(recipe, mesh))
@@ -134,6 +134,17 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
             log.close()
             checkpoints.close()
     return state
+
+
+def parameters(recipe: Recipe) -> int:
+    """Trainable and frozen numbers of the recipe's networks."""
+    params, _ = jax.eval_shape(recipe.init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def mesh_of(recipe: Recipe, options: Options, there: Sequence[jax.Device] = ()) -> jax.sharding.Mesh:
+    """The mesh that `recipe` is trained on, of the devices `there` (empty: of this machine)."""
+    return training_mesh(options, there, parameters=parameters(recipe))
 
 
 class Program(NamedTuple):

@@ -91,6 +91,17 @@ def split_all(monkeypatch):
     monkeypatch.setattr(mesh, "SMALL", 2)  # these networks are tiny: whole arrays would be no test
 
 
+def test_a_cpu_is_one_device_for_heavy_networks():
+    options = toy.Config(batch=BATCH)
+    assert mesh.training_mesh(options, parameters=2**26 - 1).size == 8  # virtual devices, more than cores
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mesh, "cores", lambda: 8)
+        assert mesh.training_mesh(options, parameters=2**26 - 1).size == 8
+        assert mesh.training_mesh(options, parameters=2**26).size == 1
+        assert mesh.training_mesh(toy.Config(batch=BATCH, devices=8), parameters=2**26).size == 8
+        assert mesh.training_mesh(toy.Config(batch=BATCH, fsdp=2), parameters=2**26).size == 8
+
+
 @pytest.mark.parametrize("recipe", [plain, staged, adversarial])
 @pytest.mark.parametrize("options", [{"devices": 8}, {"devices": 8, "fsdp": 4}, {"devices": 4, "fsdp": 4}], ids=str)
 def test_training_on_many_devices_is_training_on_one(recipe, options, split_all):

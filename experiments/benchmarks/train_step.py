@@ -49,7 +49,7 @@ def ours(name: str, bf16: bool):
     from pixlab.net import Net
     from pixlab.nn.conv import Conv
     from pixlab.options import Options
-    from pixlab.train import compiled
+    from pixlab.train import compiled, mesh_of
 
     class Encoder(nn.Module):
         @nn.compact
@@ -80,8 +80,9 @@ def ours(name: str, bf16: bool):
     loss = lambda params, carry, batch, key: (jnp.mean(apply(params, batch) ** 2), Aux())  # noqa: E731
     stage = Stage(1, {"train": Objective((name,), loss, optax.sgd(1e-4, 0.9))})
     options = Options(batch=shape[0])
-    devices = mesh.training_mesh(options)
-    program = compiled(Recipe(net.init, (stage,), lambda *_: {}), devices, options)
+    recipe = Recipe(net.init, (stage,), lambda *_: {})
+    devices = mesh_of(recipe, options)
+    program = compiled(recipe, devices, options)
     key = mesh.everywhere(jax.random.key(0), devices)
     image = np.random.default_rng(0).random(shape, np.float32)
     batch = mesh.share_batch({"image": image}, devices)
