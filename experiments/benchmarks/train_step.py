@@ -217,6 +217,8 @@ def compare(name: str, bf16: bool) -> None:
         if "error" in worker.facts:
             print(f"{name:8} {variant}: {worker.facts['error']}")
             del workers[variant]
+    about = dict.fromkeys(worker.facts["about"] for worker in workers.values())
+    print(f"{name:17} {'; '.join(about)}")
     limit, flops = workers["pixlab"].ask("limit"), workers["pixlab"].facts["flops"]
     for what in ("forward", "step"):
         seconds = {variant: [] for variant in workers}
