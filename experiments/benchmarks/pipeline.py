@@ -19,6 +19,7 @@ from pixlab import core, mesh
 from pixlab.data.pipeline import train_batches
 
 WARM_UP, STEPS = 5, 60
+READY = 2 * sys.getswitchinterval()  # seconds that handing over a batch that is there may take: threads take turns
 
 
 def main(name: str = "quick") -> None:
@@ -52,13 +53,15 @@ def main(name: str = "quick") -> None:
         return state, (time.perf_counter() - began) / STEPS
 
     def looping(state):
-        waiting, outside = {}, 0.0
+        waiting, outside, late = {}, 0.0, 0
         for count in range(WARM_UP + STEPS):
             if count == WARM_UP:
                 jax.block_until_ready(state)
-                began, outside = time.perf_counter(), 0.0
+                began, outside, late = time.perf_counter(), 0.0, 0
             left = time.perf_counter()
-            batch = mesh.share_batch(next(batches), devices)
+            batch = next(batches)
+            late += time.perf_counter() - left > READY
+            batch = mesh.share_batch(batch, devices)
             outside += time.perf_counter() - left
             state, logs = step(state, batch, key)
             mesh.wait_on_cpu((state, logs))
@@ -66,17 +69,18 @@ def main(name: str = "quick") -> None:
             waiting = logs
         jax.block_until_ready(state)
         whole = time.perf_counter() - began
-        return state, whole / STEPS, 1 - outside / whole
+        return state, whole / STEPS, 1 - outside / whole, 1 - late / STEPS
 
     read = reading()
     state, first = resident(state)
-    state, loop, inside = looping(state)
+    state, loop, inside, ready = looping(state)
     state, second = resident(state)  # before and after, as a machine's speed drifts
     alone = (first + second) / 2
     print(f"{experiment.name} {name}, batch {config.batch}, {devices.size} x {jax.devices()[0].device_kind}")
     print(f"reading alone      {config.batch / read:8.1f} images/s  ({config.workers} threads)")
     print(f"compiled step      {config.batch / alone:8.1f} images/s  ({1e3 * alone:.1f} ms)")
     print(f"the trainer's loop {config.batch / loop:8.1f} images/s  ({1e3 * loop:.1f} ms)")
+    print(f"steps that found their batch ready:         {100 * ready:.0f} %")
     print(f"share of the loop inside the compiled step: {100 * inside:.0f} %")
     print(f"speed of the loop beside the step alone:    {100 * alone / loop:.0f} %")
 
