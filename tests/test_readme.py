@@ -91,6 +91,9 @@ def test_every_command_is_understood(command, example, capsys):
             cli.parse(experiment, args)
 
 
+OTHERS = {"help", "out", "split", "sigma", "steps", "readme", "format", "topology", "dry-run", "logdir"}
+
+
 def test_every_config_that_is_named_exists():
     from experiments.depth_nyu import CONFIGS
 
@@ -98,7 +101,7 @@ def test_every_config_that_is_named_exists():
     folders = set(re.findall(r"runs/depth_nyu-(\w+)", TEXT))
     assert folders <= set(CONFIGS)
     prose = TEXT[: TEXT.index("<!-- results -->")] + TEXT[TEXT.index("<!-- /results -->") :]
-    options = set(re.findall(r"(?<!\S)`?--([a-z-]+)", prose)) - {"help", "out", "split", "sigma", "steps", "readme"}
+    options = set(re.findall(r"(?<!\S)`?--([a-z-]+)", prose)) - OTHERS
     assert {option.replace("-", "_") for option in options} <= set(CONFIGS["quick"].__dataclass_fields__)
 
 

@@ -1,7 +1,7 @@
 """Images a second that are read, decoded and augmented for training, on this machine's cores and nothing else.
 
-    python -m experiments.benchmarks.reading                                          depth_nyu quick
-    python -m experiments.benchmarks.reading alexnet --source rgbd_folder:PATH        another config and source
+python -m experiments.benchmarks.reading                                          depth_nyu quick
+python -m experiments.benchmarks.reading alexnet --source rgbd_folder:PATH        another config and source
 """
 
 import itertools
