@@ -197,7 +197,7 @@ def _serve(pipe, make, args):
         pipe.recv()
         pipe.send({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"})
         return
-    while (question := pipe.recv()) != "end":
+    while (question := _heard(pipe)) != "end":
         if question == "facts":
             pipe.send({"about": made["about"], "flops": made.get("flops")})
         elif question == "limit":
@@ -207,6 +207,13 @@ def _serve(pipe, make, args):
             for _ in range(steps[question]):
                 made[question]()
             pipe.send((time.perf_counter() - began) / steps[question])
+
+
+def _heard(pipe):
+    try:
+        return pipe.recv()
+    except EOFError:  # the table was interrupted
+        return "end"
 
 
 def compare(name: str, bf16: bool) -> None:
