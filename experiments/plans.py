@@ -28,8 +28,8 @@ from pixlab.run import PATIENT, Experiment, find_experiment
 EXPERIMENTS = ("depth_nyu", "normals_nyu", "labels_nyu", "depth_nyu_eigen2014", "depth_nyu_unet")
 LAPTOP = ("quick", "frames")  # configs for machines without accelerators
 COLUMNS = (
-    "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s", "at least",
-    "largest batch",
+    "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s",
+    "at least", "largest batch",
 )  # fmt: skip
 
 
