@@ -125,8 +125,9 @@ def compiled_how(full: bool) -> str:
         return "the program is the one that training runs, in full optimisation"
     return (
         f"the program is compiled at XLA's level {FAST}; training's own, with --full, needed less memory at the "
-        "configs' batches (7 stages compared), but more at large ones: its largest batch was 7 to 10 % smaller, its steps took "
-        "from 21 % less to 26 % more (2 configs compared); before filling the memory, plan that batch with --full"
+        "configs' batches (7 stages compared), but more at large ones: its largest batch was 7 to 10 % smaller, its "
+        "steps took from 21 % less to 26 % more (2 configs compared); before "
+        "filling the memory, plan that batch with --full"
     )
 
 
