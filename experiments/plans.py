@@ -25,11 +25,11 @@ from pixlab.plan_text import compiled_how, largest_batch, memory_line, picture, 
 from pixlab.progress import duration
 from pixlab.run import PATIENT, Experiment, find_experiment
 
-EXPERIMENTS = ("depth_nyu", "normals_nyu", "labels_nyu", "depth_nyu_eigen2014", "depth_nyu_unet")
+EXPERIMENTS = ("depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu")
 LAPTOP = ("quick", "frames")  # configs for machines without accelerators
 COLUMNS = (
     "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s",
-    "at least", "largest batch",
+    "time", "largest batch",
 )  # fmt: skip
 
 

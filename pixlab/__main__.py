@@ -163,7 +163,7 @@ class Plan:
     topology: str = ""
     """TPU chips as NAME:SHAPE, such as v5e:4x4 or v5p:2x2x1; cpu, gpu or nothing: what this machine has."""
     full: bool = False
-    """Compile with all of XLA's optimisations, as training does: it takes four times as long."""
+    """Compile with all of XLA's optimisations, as training does: it takes three times as long."""
 
     def __call__(self) -> None:
         from pixlab import measure, plan, plan_text

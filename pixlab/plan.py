@@ -30,7 +30,7 @@ from pixlab.roofline import Step
 from pixlab.run import Experiment
 from pixlab.train import abstract_state, compiled, mesh_of, parameters, stage_names
 
-FAST = "O1"  # XLA's level of optimisation that compiles in a quarter of the time
+FAST = "O1"  # XLA's level of optimisation that compiles in a third of the time
 AGAIN = 64  # times the images a chip, to see how memory grows: few are padded to as many as a TPU likes
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -1,4 +1,4 @@
-"""How long a step takes at best: the slower of arithmetic and memory, then communication."""
+"""How long a step takes, about: the slower of arithmetic and memory, then communication."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Step(NamedTuple):
 
 
 ASSUMPTIONS = (
-    "time is the longer of FLOPs / peak and bytes / bandwidth, then communication, nothing overlapping; no chip keeps "
-    "up these rates, so true steps take longer",
+    "time is the longer of FLOPs / peak and bytes / bandwidth, then communication, nothing overlapping: an estimate "
+    "that no TPU has checked, low as no chip keeps up these rates, high where bytes never leave the chip",
     "FLOPs are XLA's count before the step is split and fused, divided by the chips; float32 products count as "
     "bfloat16, in which TPUs multiply by default",
     "bytes are XLA's count for the compiled step, with what passes between operations without leaving the chip; with "
