@@ -102,7 +102,6 @@ CONFIGS = {
     "rgb_scales12": Config(classes=4, scales=(1, 2), geometry="none"),
     "rgb_scales123": Config(classes=4, geometry="none"),
 }  # fmt: skip
-
 ABOUT = {
     "quick": "Minutes on a laptop: a quarter of the width, on procedural rooms, colours alone.",
     "classes40": "The paper's: 40 classes, with measured depth and normals.",

@@ -20,6 +20,7 @@ from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.provenance import code
+from pixlab.results import aligned
 from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, mesh_of, stage_names, train
 
@@ -141,12 +142,7 @@ def table(result: dict) -> str:
         lines = [[metric, *(result["columns"][i].split("/", 1)[1] for i in chosen)]]
         for row in result["rows"]:
             lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        cells = [
-            [c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-            for line in lines
-        ]
-        blocks.append("\n".join("  ".join(line) for line in cells))
+        blocks.append("\n".join(aligned(lines)))
     return "\n\n".join(blocks)
 
 

@@ -14,6 +14,7 @@ from pixlab.measure import Measured
 from pixlab.options import Options
 from pixlab.plan import FAST, Plan
 from pixlab.progress import duration
+from pixlab.results import aligned
 from pixlab.roofline import Step
 
 NUMBERS = (1, 4, 16, 64, 256)  # of chips
@@ -145,10 +146,3 @@ def measured_text(name: str, config: Options, found: Sequence[Measured]) -> str:
     steps = sum(stage.steps for stage in found)
     said = f"time: {duration(seconds)} for {steps} steps, if the input keeps up; the time of a step is the median"
     return "\n".join([*lines, *aligned([heads, *rows]), "", said])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with columns of one width, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    first, *rest = widths
-    return ["  ".join([row[0].ljust(first), *(c.rjust(w) for c, w in zip(row[1:], rest, strict=True))]) for row in rows]

@@ -74,3 +74,10 @@ def results_html(result: Mapping) -> str:
     tables = [_table(columns, rows, better, part) for part in dict.fromkeys(map(_part, columns[1:]))]
     notes = "".join(f'<p class="note">{html.escape(str(note))}</p>' for note in result.get("notes", []))
     return f"<h2>Results</h2>{''.join(tables)}{notes}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with columns of one width, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first, *rest = widths
+    return ["  ".join([row[0].ljust(first), *(c.rjust(w) for c, w in zip(row[1:], rest, strict=True))]) for row in rows]

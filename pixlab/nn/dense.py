@@ -26,7 +26,9 @@ def _gradients(saved, grad):
 product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _gradients)
 
 
-def _dot_general(x, kernel, numbers, **_):
+def _dot_general(x, kernel, numbers, precision=None, **options):
+    if precision is not None:
+        return jax.lax.dot_general(x, kernel, numbers, precision=precision, **options)
     return product(x, kernel)
 
 
