@@ -37,11 +37,15 @@ def value_and_gradients(f, pads):
         ((1, 7, 9), (3, 3), (3, 2), ((0, 0), (0, 0))),
         ((1, 5, 8), (3, 3), (2, 2), ((2, 0), (0, 1))),
         ((3, 3, 4), (3, 3), (1, 1), ((0, 0), (1, 2))),
+        ((2, 14, 13), (3, 3), (3, 4), ((1, 1), (1, 1))),
+        ((2, 8, 6), (5, 5), (2, 3), ((2, 2), (2, 2))),
+        ((1, 9, 11), (5, 5), (3, 2), ((0, 0), (0, 0))),
+        ((2, 4, 5), (5, 5), (1, 3), ((4, 0), (1, 3))),
         ((2, 6, 7), (2, 5), (4, 1), ((0, 1), (3, 2))),
         ((2, 6, 5), (4, 3), (1, 4), ((3, 0), (1, 1))),
     ],
 )
-@pytest.mark.parametrize("wide", [1, 99], ids=["winograd", "direct"])
+@pytest.mark.parametrize("wide", [{(3, 3): 1, (5, 5): 1}, {}], ids=["winograd", "direct"])
 def test_value_and_gradients_are_those_of_xla(wide, size, window, channels, pads, monkeypatch):
     monkeypatch.setattr(module, "WIDE", wide)
     rng, out = np.random.default_rng(0), (n + sum(p) - k + 1 for n, k, p in zip(size[1:], window, pads, strict=True))
@@ -60,12 +64,22 @@ def convolutions(module, x):
     return "stablehlo.convolution" in text, "stablehlo.dot_general" in text
 
 
-@pytest.mark.parametrize("channels", [module.WIDE, module.WIDE - 1])
-def test_wide_layers_alone_go_by_winograd(channels):
-    x = jnp.zeros((1, 6, 6, channels))
-    wide = channels == module.WIDE
-    assert convolutions(Conv(channels, (3, 3)), x) == (not wide, wide)
-    assert convolutions(Conv(channels, (5, 5)), x) == (True, False)
+@pytest.mark.parametrize("window", module.WIDE)
+def test_wide_layers_alone_go_by_winograd(window):
+    for channels, wide in ((module.WIDE[window], True), (module.WIDE[window] - 1, False)):
+        x = jnp.zeros((1, 6, 6, channels))
+        assert convolutions(Conv(channels, window), x) == (not wide, wide)
+        assert convolutions(Conv(channels, (7, 7)), x) == (True, False)
+
+
+@pytest.mark.parametrize("window", module.WIDE)
+def test_many_channels_round_to_5e_6_of_the_largest_output(window):
+    rng, (n, m), pads = np.random.default_rng(0), window, 2 * ((window[0] // 2,) * 2,)
+    x, kernel = rng.standard_normal((1, 24, 20, 256)), rng.standard_normal((n, m, 256, 128))
+    ours = conv(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32), pads)
+    with jax.enable_x64(True):
+        exact = np.asarray(plain(jnp.asarray(x), jnp.asarray(kernel), pads))
+    assert np.abs(np.asarray(ours) - exact).max() < 5e-6 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +96,7 @@ def test_wide_layers_alone_go_by_winograd(channels):
     ids=lambda o: "-".join(f"{k}={v}" for k, v in o.items() if k != "kernel_size"),
 )
 def test_the_layer_is_flax_conv(options, monkeypatch):
-    monkeypatch.setattr(module, "WIDE", 1)
+    monkeypatch.setattr(module, "WIDE", {(3, 3): 1})
     x = jax.random.normal(jax.random.key(1), (2, 9, 8, 4))
     ours, theirs = Conv(6, **options), nn.Conv(6, **options)
     variables = jax.jit(theirs.init)(jax.random.key(0), x)
@@ -91,7 +105,7 @@ def test_the_layer_is_flax_conv(options, monkeypatch):
 
 
 def test_a_gradient_of_a_gradient(monkeypatch):
-    monkeypatch.setattr(module, "WIDE", 1)
+    monkeypatch.setattr(module, "WIDE", {(3, 3): 1})
     x, kernel = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(1, 5, 6, 2), (3, 3, 2, 3)]))
 
     def penalty(f, kernel):
@@ -103,7 +117,7 @@ def test_a_gradient_of_a_gradient(monkeypatch):
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_accelerators_get_the_convolution_as_it_is(platform):
-    layer, x = Conv(module.WIDE, (3, 3)), jnp.zeros((1, 6, 6, module.WIDE))
+    layer, x = Conv(64, (3, 3)), jnp.zeros((1, 6, 6, 64))
     params = jax.eval_shape(layer.init, jax.random.key(0), x)
     exported = jax.export.export(jax.jit(layer.apply), platforms=[platform])(params, x)
     text = exported.mlir_module()
