@@ -17,6 +17,7 @@ SECONDS = 15
 
 def main() -> None:
     """Print the rate, and what a batch weighs."""
+    mesh.keep_memory()  # as training does
     _, config = cli.parse(experiment, sys.argv[1:])
     batches = train_batches(experiment.data(config), seed=0, start=0)
     batch = next(batches)  # threads are started, files are in the system's cache

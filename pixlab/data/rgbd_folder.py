@@ -15,6 +15,7 @@ unless the index says otherwise) or where the depth is not positive.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -42,9 +43,9 @@ def guessed_intrinsics(height: int, width: int) -> np.ndarray:
 
 
 def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None = None) -> np.ndarray:
-    """float32 [H, W, 3] normals fitted to depth [H, W, 1]; zeros where there is none.
+    """float16 [H, W, 3] normals fitted to depth [H, W, 1]; zeros where there is none.
 
-    cache: a folder that keeps them (float16, 1.8 MB a 640x480 frame) for the next time, since fitting takes far longer
+    cache: a folder that keeps them (1.8 MB a 640x480 frame) for the next time, since fitting takes far longer
     than reading; None, or a disk that is full, fits every time. Files are named by what the fit depends on, so that
     another scale, camera or depth image never meets old normals.
     """
@@ -52,12 +53,14 @@ def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None =
 
     file = None
     if cache is not None:
-        digest = hashlib.blake2b(depth.tobytes() + intrinsics.tobytes(), digest_size=16).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(depth))
+        digest.update(intrinsics)
+        digest = digest.hexdigest()[:32]
         file = cache / digest[:2] / f"{digest}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):  # not there yet, or damaged: fitted anew
-            return np.load(file).astype(np.float32)
+            return np.load(file)
     normal, valid = normals_from_depth(depth, intrinsics)
-    normal = np.where(valid > 0, normal, 0).astype(np.float16)  # rounded always, so that the first time is no exception
+    normal = np.where(valid > 0, normal, 0).astype(np.float16)
     if file is not None:
         partial = file.with_name(f"{digest}.{os.getpid()}.{threading.get_ident()}.partial.npy")
         try:
@@ -67,7 +70,15 @@ def frame_normal(depth: np.ndarray, intrinsics: np.ndarray, cache: Path | None =
         except OSError:  # a full disk costs time, not the run
             with contextlib.suppress(OSError):
                 partial.unlink()
-    return normal.astype(np.float32)
+    return normal
+
+
+@functools.lru_cache(maxsize=8)
+def metres(scale: float, offset: float, none: int) -> np.ndarray:
+    """float32 [65536]: the depth in metres that each stored value stands for, 0 where it is no measurement."""
+    stored = np.arange(2**16)
+    metres = (stored + offset) / scale
+    return np.where((stored == none) | (metres <= 0), 0, metres).astype(np.float32)
 
 
 class RgbdFolder:
@@ -75,7 +86,7 @@ class RgbdFolder:
 
     Each frame has "image" uint8 [H, W, 3], "depth" float32 [H, W, 1] metres (0 = no measurement), "intrinsics"
     float32 [4] (the frame's own, else `intrinsics`, else intrinsics.txt, else a guess: 60 degrees across), "label"
-    int32 [H, W, 1] when any frame of the split has one (zeros where a frame has none), and "normal" float32 [H, W, 3]
+    int32 [H, W, 1] when any frame of the split has one (zeros where a frame has none), and "normal" float16 [H, W, 3]
     with `normals=True` (kept in the folder `cache` when that is given).
     split: a name that the lists or the index give, or "all". scale: stored values per metre, where a row has no own.
     Raises UserError on construction for a folder, index, list or split that is wrong, and on reading a frame for
@@ -126,8 +137,7 @@ class RgbdFolder:
         scale = row.scale or self.scale
         if stored.dtype == np.uint8 and scale == MILLIMETRES:
             raise UserError(f"{row.depth}: 8-bit depth cannot be millimetres; give 'scale', stored values per metre")
-        metres = (stored.astype(np.float64) + row.offset) / scale
-        depth = np.where((stored == row.none) | (metres <= 0), 0, metres).astype(np.float32)[..., None]
+        depth = metres(scale, row.offset, row.none).take(stored)[..., None]
         if not depth.any():
             raise UserError(f"{row.depth}: no pixel has a depth; take the frame out or check its 'none' and 'offset'")
         intrinsics = row.intrinsics or self.intrinsics

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from pixlab.nn.platform import choose
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
-WIDE = {(3, 3): 32, (5, 5): 96}  # channels in and out from which the transforms cost less than what they save
+WIDE = {(3, 3): 32, (5, 5): 64}  # channels in and out from which the transforms cost less than what they save
 
 
 def conv_general_dilated(x, kernel, strides, padding, **options):

@@ -114,7 +114,7 @@ class NyuDepthV2:
     """The frames of one split of a prepared `nyu_depth_v2`, ours or the stock one.
 
     Each frame has "image" uint8 [480, 640, 3], "depth" float32 [480, 640, 1] metres (stored as float16: 4 mm steps at
-    8 m), "intrinsics" float32 [4] of the colour camera, and "normal" float32 [480, 640, 3] with `normals=True` (kept
+    8 m), "intrinsics" float32 [4] of the colour camera, and "normal" float16 [480, 640, 3] with `normals=True` (kept
     in the folder `cache` when that is given).
     data_dir: TFDS's data directory (with nyu_depth_v2/0.0.1 in it), or that directory itself. split: "train",
     "validation", slices such as "train[:10%]", or "test", which is "validation": the 654 official test frames.
