@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: takes --dry-run off the arguments.
+# Sourced by the other scripts: takes --dry-run off the arguments, wherever it stands.
 
 dry=""
-if [ "${1:-}" = --dry-run ]; then
-  dry=yes
+for word; do
   shift
-fi
+  if [ "$word" = --dry-run ]; then dry=yes; else set -- "$@" "$word"; fi
+done
 
 # do_it COMMAND...: runs it, or prints it as one could type it.
 do_it() {
@@ -25,10 +25,15 @@ do_it() {
 need() {
   [ -z "${!1:-}" ] || return 0
   if [ -z "$dry" ]; then
-    echo "error: export $1=$2" >&2
+    echo "error: $1 is not set; export it: $2" >&2
     exit 2
   fi
   printf -v "$1" %s "$1"
+}
+
+# one_word ARGUMENT...: ends with the usage where there is anything but one word.
+one_word() {
+  [ $# = 1 ] || usage
 }
 
 # usage: shows the comment at the top of the script and ends.

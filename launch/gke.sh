@@ -11,11 +11,14 @@
 #   launch/gke.sh delete      the node pool
 #   launch/gke.sh xpk         instead of run, in a cluster that XPK made and that has BUCKET as storage at /bucket
 #
-# --dry-run before the word prints the commands only. Every variable can be given in the environment. What the cluster
-# must have: JobSet (https://jobset.sigs.k8s.io), the add-on GcsFuseCsiDriver, Workload Identity; the pods' service
-# account needs roles/storage.objectUser on the bucket. `gcloud container clusters get-credentials` chooses the cluster.
+# --dry-run prints the commands only. Every variable can be given in the environment. What the cluster must have:
+# JobSet (https://jobset.sigs.k8s.io), the add-on GcsFuseCsiDriver, Workload Identity; the pods' service account needs
+# roles/storage.objectUser on the bucket. `gcloud container clusters get-credentials` chooses the cluster.
+# Data that was prepared anywhere goes into the bucket's folder data first:
+#   gcloud storage cp -r ~/tensorflow_datasets/* "gs://$BUCKET/data/"
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
+one_word "$@"
 
 : "${NAME:=pixlab}"
 : "${CLUSTER:=pixlab}"
@@ -41,7 +44,7 @@ manifest() {
   printf '%s\n' "$text"
 }
 
-case "${1:-}" in
+case "$1" in
 create)
   do_it gcloud container node-pools create "$NAME" --cluster "$CLUSTER" --location "$LOCATION" \
     --machine-type "$MACHINE" --tpu-topology "$TOPOLOGY" --num-nodes "$HOSTS" ${TIER:+"$TIER"}
@@ -52,7 +55,7 @@ image)
   do_it docker push "$IMAGE"
   ;;
 run)
-  need BUCKET "NAME of the bucket for data and runs"
+  need BUCKET "the name of the bucket for data and runs"
   need IMAGE "REGISTRY/NAME:TAG of the container"
   do_it kubectl delete jobset "$NAME" --ignore-not-found --cascade=foreground # one that has ended, or is to change
   if [ -n "$dry" ]; then
@@ -77,7 +80,7 @@ delete)
   do_it gcloud container node-pools delete "$NAME" --cluster "$CLUSTER" --location "$LOCATION" --quiet
   ;;
 xpk)
-  need BUCKET "NAME of the storage, a bucket, for data and runs"
+  need BUCKET "the name of the storage, a bucket, for data and runs"
   need IMAGE "REGISTRY/NAME:TAG of the container"
   do_it xpk workload create --cluster "$CLUSTER" --workload "$NAME" --tpu-type "$TYPE" --num-slices 1 \
     --docker-image "$IMAGE" --storage "$BUCKET" --max-restarts 20 --termination-grace-period-seconds 300 \

@@ -22,7 +22,7 @@ set -euo pipefail
 
 # All GPUs of a node belong to its one process; the signal reaches it two minutes before the time is up.
 step=(srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" bash -c "exec $COMMAND --run ${RUN@Q}")
-if [ "${1:-}" = --dry-run ]; then
+if [[ " $* " == *" --dry-run "* ]]; then
   printf '%q ' "${step[@]}"
   printf '\n'
 elif [ -z "$SLURM_JOB_ID" ]; then

@@ -10,9 +10,12 @@
 #   launch/tpu_pod.sh stop        SIGTERM: all hosts save the same step and end
 #   launch/tpu_pod.sh delete
 #
-# --dry-run before the word prints the commands only. Every variable can be given in the environment.
+# --dry-run prints the commands only. Every variable can be given in the environment.
+# Data that was prepared anywhere goes into the bucket's folder data first:
+#   gcloud storage cp -r ~/tensorflow_datasets/* "gs://$BUCKET/data/"
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
+one_word "$@"
 
 : "${NAME:=pixlab}"
 : "${ZONE:=us-central1-a}"
@@ -35,7 +38,7 @@ state() {
 
 running="{ kill -0 \$(cat ~/$NAME.pid); } 2> /dev/null"
 
-case "${1:-}" in
+case "$1" in
 create)
   do_it gcloud compute tpus queued-resources create "$NAME" --node-id "$NAME" --zone "$ZONE" \
     --accelerator-type "$TYPE" --runtime-version "$RUNTIME" ${TIER:+"$TIER"}
@@ -53,8 +56,8 @@ create)
   done
   ;;
 install)
-  need BUCKET "NAME of the bucket for data and runs, which all hosts see"
-  need REPOSITORY "URL that git clones pixlab from"
+  need BUCKET "the name of the bucket for data and runs, which all hosts see"
+  need REPOSITORY "the URL that git clones pixlab from"
   everywhere "set -e; [ -d pixlab ] || git clone -q '$REPOSITORY' pixlab; cd pixlab; git pull -q; \
 python3 -m pip install -q uv; python3 -m uv venv -q --allow-existing --python 3.12 .venv; \
 python3 -m uv pip install -q -e '.[tpu]'" # the hosts' own Python is too old

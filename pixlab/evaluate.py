@@ -34,13 +34,13 @@ class Evaluator:
 
     def predict(self, state: State, batch: Example) -> Batch:
         """The prediction for one evaluation batch, on the host."""
-        return jax.device_get(self._run(state, batch)[0])
+        return jax.device_get(self._run(self._whole(state), batch)[0])
 
     def __call__(self, state: State, batches: Iterable[Example]) -> dict[str, float]:
         """{metric/score: value} of `state` over `batches` (see pipeline.eval_batches). Raises UserError without any."""
-        total = None
+        total, whole = None, self._whole(state)
         for batch in batches:
-            stats, weight = jax.device_get(self._run(state, batch)[1:])
+            stats, weight = jax.device_get(self._run(whole, batch)[1:])
             for row in np.flatnonzero(weight):
                 one = jax.tree.map(lambda x, row=row: np.asarray(x[row], np.float64), stats)
                 total = one if total is None else {n: m.merge(total[n], one[n]) for n, m in self._metrics.items()}
@@ -49,9 +49,11 @@ class Evaluator:
         scores = {name: metric.result(total[name]) for name, metric in self._metrics.items()}
         return {f"{name}/{key}": float(value) for name in scores for key, value in scores[name].items()}
 
-    def _run(self, state: State, batch: Example) -> tuple[Batch, Any, jax.Array]:
-        params, carry = everywhere((core.eval_params(state), state.carry), self._mesh)
-        out = self._score(params, carry, share_batch(batch, self._mesh))
+    def _whole(self, state: State) -> tuple[Nets, Nets]:
+        return everywhere((core.eval_params(state), state.carry), self._mesh)
+
+    def _run(self, whole: tuple[Nets, Nets], batch: Example) -> tuple[Batch, Any, jax.Array]:
+        out = self._score(*whole, share_batch(batch, self._mesh))
         wait_on_cpu(out)
         return out
 

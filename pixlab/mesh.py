@@ -81,19 +81,26 @@ def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1, there: Sequence[ja
         raise UserError(f"--batch {batch} does not divide over {count} devices; use a multiple of {count}")
     if count % fsdp:
         raise UserError(f"--fsdp {fsdp} does not divide the {count} devices in use; use a divisor of {count}")
-    axes = ("data", "fsdp")
-    return jax.make_mesh((count // fsdp, fsdp), axes, axis_types=(AxisType.Auto,) * 2, devices=there[:count])
+    # By host, so that the rows of a global batch are in the order of the hosts that read them.
+    chosen = np.array(sorted(there, key=lambda device: (device.process_index, device.id))[:count])
+    return Mesh(chosen.reshape(-1, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+
+
+def one_cpu(parameters: int, there: Sequence[jax.Device] = ()) -> bool:
+    """Whether the CPU `there` is one device: for HEAVY networks, whose gradients take longer to sum than they gain."""
+    there = there or jax.devices()
+    here_alone = there[0].platform == "cpu" and len(there) <= cores() and jax.process_count() == 1
+    return here_alone and parameters >= HEAVY
 
 
 def training_mesh(options: Options, there: Sequence[jax.Device] = (), *, parameters: int = 0) -> Mesh:
     """The mesh that `options` ask for, of the devices `there` (empty: of this machine), for networks of so many
-    parameters: from HEAVY on a CPU is one device, as each copy's gradient would take longer than its convolutions.
+    parameters.
 
     Raises UserError where accelerators would stand idle, or the parts of a batch would leave some without an image.
     """
     there = there or jax.devices()
-    alone = there[0].platform == "cpu" and len(there) <= cores() and options.fsdp == 1 and parameters >= HEAVY
-    devices = options.devices or int(alone and jax.process_count() == 1)
+    devices = options.devices or int(options.fsdp == 1 and one_cpu(parameters, there))
     mesh = make_mesh(options.batch, devices=devices, fsdp=options.fsdp, there=there)
     if not options.devices and mesh.size != len(there) and there[0].platform != "cpu":
         raise UserError(

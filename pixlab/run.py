@@ -19,10 +19,10 @@ from pixlab.core import Batch, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
-from pixlab.mesh import make_mesh
+from pixlab.mesh import make_mesh, one_cpu
 from pixlab.options import Options
 from pixlab.provenance import provenance
-from pixlab.train import abstract_state, predict_after
+from pixlab.train import abstract_state, parameters, predict_after
 
 PATIENT = {  # options that leave the result as it is
     "run", "hosts", "coordinator", "processes", "process", "host_timeout", "devices", "fsdp", "workers", "profile",
@@ -58,7 +58,7 @@ class Run:
     def __init__(self, folder: pathlib.Path, experiment: Experiment, config: Options):
         self.folder, self.experiment, self.config = pathlib.Path(folder), experiment, config
         self.recipe = experiment.recipe(config)
-        self.mesh = make_mesh(config.batch)
+        self.mesh = make_mesh(config.batch, devices=int(one_cpu(parameters(self.recipe))))
         self._state: State | None = None
 
     @classmethod

@@ -94,6 +94,7 @@ def test_a_dry_run_prints_what_a_shell_understands_and_does_nothing(machine, scr
     for name in CLOUD:
         machine.has(name)
     said = machine.run(LAUNCH / script, "--dry-run", word)
+    assert machine.run(LAUNCH / script, word, "--dry-run") == said
     machine.run("bash", "-nc", said)
     assert shlex.split(said.split("<<")[0])[0] in CLOUD
     assert not machine.record.exists() and not list(machine.home.iterdir())
@@ -102,7 +103,17 @@ def test_a_dry_run_prints_what_a_shell_understands_and_does_nothing(machine, scr
 @pytest.mark.parametrize(("script", "word"), [("tpu_pod.sh", "install"), ("gke.sh", "run"), ("gke.sh", "xpk")])
 def test_what_must_be_set_is_said_in_one_line(machine, script, word):
     said = machine.run(LAUNCH / script, word, status=2)
-    assert said.startswith("error: export BUCKET=NAME of the") and said.count("\n") == 1
+    assert said.startswith("error: BUCKET is not set; export it: the name of the") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "word"), [(script, word) for script, word in WORDS if script in ("tpu_pod.sh", "gke.sh")]
+)
+def test_a_word_too_many_does_nothing(machine, script, word):
+    for name in CLOUD:
+        machine.has(name)
+    said = machine.run(LAUNCH / script, word, "--dryrun", status=2)
+    assert "--dry-run prints the commands only" in said and not machine.record.exists()
 
 
 @pytest.mark.parametrize("script", ["tpu_pod.sh", "gke.sh", "workstation.sh"])

@@ -1,5 +1,7 @@
 """However many devices there are, and however they share the work, training does the same."""
 
+from unittest import mock
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -159,14 +161,47 @@ def test_a_mesh_of_given_devices():
         mesh.training_mesh(toy.Config(batch=BATCH, devices=5), there)
 
 
-def communication(recipe, **options) -> list[Collective]:
+def chip(id: int, host: int) -> jax.Device:
+    """What a mesh asks of a device that is not here."""
+    return mock.Mock(spec=jax.Device, id=id, process_index=host, platform="tpu")
+
+
+def test_rows_of_a_batch_lie_in_the_order_of_the_hosts_that_read_them():
+    hosts = [0, 0, 1, 1, 1, 1, 0, 0]
+    there = [chip(id, host) for id, host in enumerate(hosts)]
+    found = mesh.training_mesh(toy.Config(batch=BATCH, fsdp=2), there).devices
+    assert [d.process_index for d in found.flat] == sorted(hosts)
+    assert [d.id for d in found.flat] == [0, 1, 6, 7, 2, 3, 4, 5]
+
+
+def test_accelerators_that_would_stand_idle():
+    there = [chip(id, id // 4) for id in range(16)]
+    with pytest.raises(
+        UserError, match="--batch 30 does not divide over 16 devices; use a multiple of 16, or give --de"
+    ):
+        mesh.training_mesh(toy.Config(batch=30), there)
+    assert mesh.make_mesh(30, there=there).size == 15  # for use of a trained run
+
+
+def started(recipe, **options):
+    """(the first stage's step, a state, a batch) on the mesh of these options."""
     options = toy.Config(batch=BATCH, **options)
     here = mesh.training_mesh(options)
-    program = compiled(recipe, here, options)
-    state = program.start(jax.random.key(0))
-    frames = toy.frames(BATCH, seed=3)
+    program, frames = compiled(recipe, here, options), toy.frames(BATCH, seed=3)
     batch = mesh.share_batch({name: np.stack([frame[name] for frame in frames]) for name in frames[0]}, here)
-    return collectives(program.steps[0].lower(state, batch, jax.random.key(0)).compile().as_text())
+    return program.steps[0], program.start(jax.random.key(0)), batch
+
+
+def test_a_step_takes_over_the_memory_of_the_state_before(split_all):
+    step, state, batch = started(plain(), devices=8, fsdp=4)
+    step(state, batch, jax.random.key(0))
+    assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
+    assert not any(x.is_deleted() for x in jax.tree.leaves(batch))
+
+
+def communication(recipe, **options) -> list[Collective]:
+    step, state, batch = started(recipe, **options)
+    return collectives(step.lower(state, batch, jax.random.key(0)).compile().as_text())
 
 
 def test_data_parallel_sums_the_gradients_once_and_nothing_else():

@@ -15,8 +15,9 @@ import time
 import jax
 
 from experiments.depth_nyu import experiment
-from pixlab import core, mesh
+from pixlab import mesh
 from pixlab.data.pipeline import train_batches
+from pixlab.train import compiled, mesh_of
 
 WARM_UP, STEPS = 5, 60
 READY = 2 * sys.getswitchinterval()  # seconds that handing over a batch that is there may take: threads take turns
@@ -27,10 +28,9 @@ def main(name: str = "quick") -> None:
     mesh.setup()
     config = experiment.configs[name]
     data, recipe = experiment.data(config), experiment.recipe(config)
-    devices = mesh.make_mesh(config.batch)
-    here, key = mesh.replicated(devices), jax.random.key(0)
-    state = jax.jit(lambda key: core.start(recipe, key), out_shardings=here)(key)
-    step = jax.jit(core.make_step(recipe.stages[0]), donate_argnums=0, out_shardings=here)
+    devices, key = mesh_of(recipe, config), jax.random.key(0)
+    program = compiled(recipe, devices, config)
+    state, step = program.start(key), program.steps[0]
     batches = train_batches(data, seed=0, start=0)
 
     def reading() -> float:

@@ -26,7 +26,7 @@ WIDE = {(3, 3): 32, (5, 5): 64}  # channels in and out from which the transforms
 
 def conv_general_dilated(x, kernel, strides, padding, **options):
     """For `nn.Conv(conv_general_dilated=...)`: `lax.conv_general_dilated`, by the formulas below where it is on a CPU,
-    float32, two-dimensional, and without strides, dilation and groups."""
+    float32, two-dimensional, without strides, dilation and groups, and padded by less than the window."""
     plain = functools.partial(lax.conv_general_dilated, window_strides=strides, padding=padding, **options)
     once = (*strides, *options["lhs_dilation"], *options["rhs_dilation"], options["feature_group_count"])
     if x.ndim != 4 or x.dtype != jnp.float32 or set(once) != {1} or options["precision"] is not None:
@@ -34,6 +34,8 @@ def conv_general_dilated(x, kernel, strides, padding, **options):
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     pads = tuple(map(tuple, padding))
+    if any(not 0 <= pad < n for both, n in zip(pads, kernel.shape, strict=False) for pad in both):
+        return plain(x, kernel)
     return choose(x, kernel, cpu=lambda x, kernel: conv(x, kernel, pads), default=plain)
 
 

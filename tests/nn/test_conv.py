@@ -87,6 +87,8 @@ def test_many_channels_round_to_5e_6_of_the_largest_output(window):
     [
         dict(kernel_size=(3, 3), padding="VALID"),
         dict(kernel_size=(3, 3), padding=((1, 0), (0, 2)), use_bias=False),
+        dict(kernel_size=(3, 3), padding=((3, 0), (4, 1))),
+        dict(kernel_size=(3, 3), padding=((-1, 0), (1, 1))),
         dict(kernel_size=(3, 3), strides=2),
         dict(kernel_size=(3, 3), kernel_dilation=2),
         dict(kernel_size=(3, 3), feature_group_count=2),
@@ -102,6 +104,10 @@ def test_the_layer_is_flax_conv(options, monkeypatch):
     variables = jax.jit(theirs.init)(jax.random.key(0), x)
     assert jax.tree.structure(jax.eval_shape(ours.init, jax.random.key(0), x)) == jax.tree.structure(variables)
     close(*(np.float32(jax.jit(layer.apply)(variables, x)) for layer in (ours, theirs)))
+    square = lambda layer: lambda variables: jnp.sum(layer.apply(variables, x) ** 2)  # noqa: E731
+    gradients = (jax.jit(jax.grad(square(layer)))(variables)["params"]["kernel"] for layer in (ours, theirs))
+    if "dtype" not in options:
+        close(*gradients)
 
 
 def test_a_gradient_of_a_gradient(monkeypatch):
