@@ -89,7 +89,8 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     if not (folder / "config.json").exists():  # what cannot be begun is said before a folder is made
         jax.eval_shape(lambda key: core.start(run.recipe, key, run.recipe.pretrained), jax.random.key(0))
     sizes = ", ".join(f"{len(split.source)} {kind}" for kind, split in data.splits.items())
-    devices = f"{mesh_of(run.recipe, config).size} x {jax.devices()[0].device_kind}"
+    used, there = mesh_of(run.recipe, config).size, jax.devices()
+    devices = f"{used}{f' of {len(there)}' if used < len(there) else ''} x {there[0].device_kind}"
     with contextlib.ExitStack() as held:
         hosts.first_alone(lambda: held.enter_context(alone(folder)) or claim(folder, experiment, name, config))
         say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
@@ -97,6 +98,13 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
         result = fit(run, data, began)
     say(table(result))
     say(f"\npictures, curves and this table: {folder / 'index.html'}")
+    if config.profile:
+        here = folder / "profile"
+        say(
+            f"profile: xprof --logdir {here}"
+            if here.exists()
+            else "nothing to profile: it begins five steps after the start"
+        )
     if experiment.paper and name != experiment.paper:
         say(f"the paper's own: python -m {experiment.name} {experiment.paper}   (its data: python -m pixlab data list)")
     return run

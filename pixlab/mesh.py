@@ -80,7 +80,8 @@ def make_mesh(batch: int, *, devices: int = 0, fsdp: int = 1, there: Sequence[ja
     if batch % count:
         raise UserError(f"--batch {batch} does not divide over {count} devices; use a multiple of {count}")
     if count % fsdp:
-        raise UserError(f"--fsdp {fsdp} does not divide the {count} devices in use; use a divisor of {count}")
+        of = "" if count == len(there) else f" of {len(there)}, the most that --batch {batch} divides over"
+        raise UserError(f"--fsdp {fsdp} does not divide the {count} devices in use{of}; use a divisor of {count}")
     # By host, so that the rows of a global batch are in the order of the hosts that read them.
     chosen = np.array(sorted(there, key=lambda device: (device.process_index, device.id))[:count])
     return Mesh(chosen.reshape(-1, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)

@@ -105,6 +105,13 @@ def images_of(process: int, processes: int, monkeypatch, batches) -> list[np.nda
     return [batch["image"] for batch, _ in zip(batches(), range(6), strict=False)]
 
 
+def test_batches_of_one():
+    data = toy.experiment.data(toy.Config(batch=1))
+    first, again = (next(train_batches(data, seed=1, start=5)) for _ in range(2))
+    assert first["image"].shape[0] == 1
+    np.testing.assert_array_equal(first["image"], again["image"])
+
+
 def test_processes_share_the_batches_of_one(monkeypatch):
     data = toy.data(toy.Config())
     for batches in (lambda: train_batches(data, seed=3, start=5), lambda: eval_batches(data, "test")):

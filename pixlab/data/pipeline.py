@@ -52,7 +52,8 @@ class Data:
 def train_batches(data: Data, *, seed: int, start: int) -> Iterator[Example]:
     """Endless global batches of the split "train" from batch number `start` on, as this process's share of each."""
     split, (process, processes) = data.splits["train"], (jax.process_index(), jax.process_count())
-    examples = grain.MapDataset.source(Readable(split.source)).seed(seed).shuffle().repeat(None)
+    endless = 2**50 // max(1, len(split.source))  # epochs: what grain takes for endless is too long for batches of one
+    examples = grain.MapDataset.source(Readable(split.source)).seed(seed).shuffle().repeat(endless)
     if split.augment is None:
         examples = examples.map(split.map)
     else:
