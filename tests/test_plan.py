@@ -50,11 +50,44 @@ def test_a_step_takes_the_slower_of_arithmetic_and_memory():
 
 def test_chips_send_in_rings():
     sums, gathers, scatters = (Collective(kind, 40, 1) for kind in ("all-reduce", "all-gather", "reduce-scatter"))
-    assert roofline.sent(step(collectives=[sums]), 4, 1) == 2 * 3 / 4 * 40
-    assert roofline.sent(step(collectives=[sums]), 1, 1) == 0
-    assert roofline.sent(step(collectives=[gathers, scatters]), 4, 2) == 40 / 2 + 40  # each half of 80 scattered
-    assert roofline.sent(step(collectives=[sums._replace(looped=True), sums], loops=3), 2, 1) == 4 * 40
+    assert roofline.sent(step(collectives=[sums]), 4) == 2 * 3 / 4 * 40
+    assert roofline.sent(step(collectives=[sums]), 1) == 0
+    halves = [gathers._replace(group=2), scatters._replace(group=2)]
+    assert roofline.sent(step(collectives=halves), 4) == 40 / 2 + 40  # each half of 80 scattered
+    assert roofline.sent(step(collectives=[gathers, scatters]), 4) == 3 / 4 * 40 + 3 * 40  # among all
+    assert roofline.sent(step(collectives=[sums._replace(group=2)]), 8) == 40
+    assert roofline.sent(step(collectives=[sums._replace(looped=True), sums], loops=3), 2) == 4 * 40
     assert roofline.seconds(step(collectives=[sums]), CHIP, 4) == 4.0 + 60 / 5
+
+
+def groups_on(chips: int, compiled: int, fsdp: int, *before: Collective) -> list[int]:
+    return [each.group for each in roofline.scaled(step(collectives=before), compiled, chips, fsdp).collectives]
+
+
+def test_on_other_chips_groups_of_fsdp_stay_and_others_grow():
+    gathers, scatters = Collective("all-gather", 40, 1, group=4), Collective("reduce-scatter", 40, 1, group=4)
+    within, copies, everyone = (Collective("all-reduce", 40, 1, group=n) for n in (4, 2, 8))
+    unnamed = Collective("all-reduce", 40, 1)
+    before = gathers, scatters, within, copies, everyone, unnamed
+    assert groups_on(8, 8, 4, *before) == [4, 4, 4, 2, 8, 8]
+    assert groups_on(64, 8, 4, *before) == [4, 4, 4, 16, 64, 64]
+    assert groups_on(4, 8, 4, *before) == [4, 4, 4, 1, 4, 4]
+    assert groups_on(64, 16, 4, gathers, scatters, within) == [4, 4, 16]  # four copies, each on four chips
+    assert groups_on(32, 8, 1, gathers, copies) == [16, 8]  # within groups that are not of --fsdp
+
+
+def test_what_is_scattered_on_more_chips_is_the_same_as_a_whole():
+    scatters = step(collectives=[Collective("reduce-scatter", 40, 1, group=4)])
+    assert roofline.sent(roofline.scaled(scatters, 4, 8, 1), 8) == 7 / 8 * 160
+    assert roofline.sent(roofline.scaled(scatters, 8, 16, 4), 16) == 3 / 4 * 160
+
+
+@pytest.mark.parametrize(("fsdp", "loops", "sent"), [(1, 1, 2 * 7 / 8 * 80), (1, 3, 6 * 7 / 8 * 80), (4, 3, 20.0)])
+def test_more_chips_than_of_one_copy_sum_gradients(fsdp, loops, sent):
+    single = step(gradients=80.0, loops=loops)
+    assert roofline.sent(roofline.scaled(single, fsdp, fsdp, fsdp), fsdp) == 0
+    assert roofline.sent(roofline.scaled(single, fsdp, 8, fsdp), 8) == sent
+    assert roofline.sent(roofline.scaled(single, 2 * fsdp, 8, fsdp), 8) == 0  # its own are in the program
 
 
 def test_the_largest_batch_is_where_the_line_through_two_meets_the_memory():
@@ -97,6 +130,21 @@ def test_a_plan_that_fits():
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.endswith("%")}
     assert rows["1"] == ["1", "2", "4000.00", "0", "100%"]  # nothing to send
     assert rows["4"][2:] == ["16000.00", "0", "25%"] and rows["256"][1] == "512"
+
+
+def test_a_plan_of_one_chip_does_not_promise_that_more_send_nothing():
+    one = made()._replace(chips=1, steps=[step(gradients=40.0)])
+    text = plan_text("toy", one, full=False)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.endswith("%")}
+    assert rows["1"][2:] == ["4000.00", "2", "100%"]
+    assert rows["4"][2:] == ["16000.00", "2", "25%"]  # 4 s + 2 x 3 / 4 x 40 / 5 s
+    assert roofline.SINGLE in text and roofline.SINGLE not in plan_text("toy", made(), full=False)
+
+
+def test_gradients_are_of_what_a_stage_trains():
+    recipe = toy.recipe(toy.Config())
+    coarse, fine = (9 * image * 4 + 4 + 2 * 4 + 9 * 4 + 1 for image in (3, 4))  # convolutions, biases, statistics
+    assert [plan.gradients(recipe, index) for index in (0, 1)] == [4 * coarse, 4 * fine]
 
 
 @pytest.mark.parametrize(
