@@ -320,3 +320,38 @@ def test_a_real_step_is_compiled_for_chips_that_are_not_here():
     assert few == step["memory"] < many < 15.75 * GIB and images == 64 < largest
     forward = 2 * 16 * 16 * 9 * (3 * 4 + 4 * 4) + 2 * 8 * 8 * 9 * (4 * 8 + 8 * 8)  # the way down, of one image
     assert 2 * forward < step["flops"] < 10 * forward
+
+
+SPLIT_ON_TPU = """
+import dataclasses, json, sys
+from pixlab import hlo, plan
+from pixlab.run import find_experiment
+from pixlab.train import mesh_of, parameters
+plan.prepare("v5e:2x4", full=sys.argv[1] == "full")
+experiment = find_experiment("depth_nyu_unet")
+small = dict(base=64, levels=1, frame=(24, 32), crop=(16, 16), batch=8)
+for fsdp in (8, 4):
+    config = plan.without_data(dataclasses.replace(experiment.configs["quick"], **small, fsdp=fsdp))
+    recipe, one = experiment.recipe(config), plan.example(experiment.data(config))
+    here = mesh_of(recipe, config, plan.devices("v5e:2x4"))
+    program, _ = plan.compile_step(*plan.lower(recipe, 0, config, one, here))
+    print(json.dumps([fsdp, 4 * parameters(recipe), hlo.collectives(program.as_text())]))
+"""
+
+
+@pytest.mark.parametrize(("level", "gathered"), [("fast", 1.0), ("full", 0.5)])  # in float32, in bfloat16
+def test_tpus_gather_split_parameters_and_scatter_their_gradients_once(level, gathered):
+    pytest.importorskip("libtpu")
+    done = subprocess.run([sys.executable, "-c", SPLIT_ON_TPU, level], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [fsdp for fsdp, *_ in lines] == [8, 4]
+    for fsdp, size, found in lines:
+        size *= 0.9941  # of the parameters in large arrays, measured; the others are copied
+        found = [Collective(*each) for each in found]
+        gathers, scatters = ([c for c in found if c.kind == kind] for kind in ("all-gather", "reduce-scatter"))
+        assert {c.group for c in gathers} == {c.group for c in scatters} == {fsdp}
+        assert sum(c.bytes for c in gathers) == pytest.approx(gathered * size, rel=1e-3)
+        assert sum(c.bytes for c in scatters) * fsdp == pytest.approx(size, rel=1e-3)
+        copies = [c.bytes for c in found if c.kind == "all-reduce" and c.group == 8 // fsdp]
+        assert sum(copies) == (sum(c.bytes for c in scatters) if fsdp < 8 else 0)
