@@ -83,8 +83,8 @@ def cells(made: Plan) -> list[str]:
     each.append(" / ".join(f"{step.flops * made.chips / 1e12:.3g}" for step in made.steps))
     if not made.fits:
         return [*each, memory_line(made), *[""] * 3]
-    times = [roofline.seconds(step, made.chip, made.chips, made.config.fsdp) for step in made.steps]
-    total = roofline.total(made.steps, made.chip, made.chips, made.config.fsdp)
+    times = [roofline.seconds(step, made.chip, made.chips) for step in made.steps]
+    total = roofline.total(made.steps, made.chip, made.chips)
     each += [" / ".join(f"{1e3 * time:.1f}" for time in times), f"{rate(made, made.chips):.0f}", duration(total)]
     return [*each, str(largest_batch(made))]
 

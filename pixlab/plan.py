@@ -105,7 +105,7 @@ def plan(experiment: Experiment, config: Options, topology: str) -> Plan:
         moved = cost(program).bytes * config.accumulate if program else 0.0
         sends = collectives(program.as_text()) if program else []
         needs = flops(recipe, index, config, one) / here.size, moved, memory
-        steps.append(Step(name, count, *needs, sends, config.accumulate))
+        steps.append(Step(name, count, *needs, sends, config.accumulate, gradients(recipe, index)))
         points.append(memory_points((images, memory), memory_of, chip.memory))
     return Plan(config, topology, chip, here.size, one, parameters(recipe), steps, points)
 
@@ -156,9 +156,16 @@ def flops(recipe: Recipe, index: int, config: Options, one: Example) -> float:
     return step.cost_analysis()["flops"]
 
 
+def gradients(recipe: Recipe, index: int) -> float:
+    """Bytes of the float32 gradients of stage `index`: of every objective's networks."""
+    params, _ = jax.eval_shape(recipe.init, jax.random.key(0))
+    trained = [params[name] for each in recipe.stages[index].objectives.values() for name in each.nets]
+    return 4.0 * sum(x.size for x in jax.tree.leaves(trained))
+
+
 def compile_step(step: jax.stages.Lowered, arguments: float) -> tuple[jax.stages.Compiled | None, float]:
     """(the program, bytes it holds at the peak); of one that is too large None, and what XLA asks for beside the
-    `arguments`."""
+    `arguments`. Raises jax.errors.JaxRuntimeError where it does not compile for another reason."""
     try:
         program = step.compile()
         return program, cost(program).memory

@@ -30,7 +30,9 @@ def plan_text(name: str, made: Plan, *, full: bool) -> str:
     if made.fits:
         lines += [time_line(made), "", "The same images a chip on other numbers of chips:"]
         lines += aligned([["chips", "batch", "ms a step", "images/s", "of ideal"], *scaling(made)])
-    lines += ["", "Assumed:", f"- {compiled_how(full)}", *(f"- {line}" for line in roofline.ASSUMPTIONS)]
+    single = [roofline.SINGLE] if made.fits and made.chips == made.config.fsdp else []
+    assumed = [compiled_how(full), *roofline.ASSUMPTIONS, *single]
+    lines += ["", "Assumed:", *(f"- {line}" for line in assumed)]
     return "\n".join(lines)
 
 
@@ -54,8 +56,8 @@ def stage_row(step: Step, made: Plan) -> list[str]:
     row = [step.stage, str(step.steps), f"{step.memory / GIB:.2f}", f"{step.flops * made.chips / 1e12:.3g}"]
     if step.memory > made.chip.memory:
         return [*row, *[""] * 5]
-    each = roofline.parts(step, made.chip, made.chips, made.config.fsdp)
-    times = [*each.values(), roofline.seconds(step, made.chip, made.chips, made.config.fsdp)]
+    each = roofline.parts(step, made.chip, made.chips)
+    times = [*each.values(), roofline.seconds(step, made.chip, made.chips)]
     return [*row, f"{step.bytes / 1e9:.2f}", *(f"{1e3 * time:.3g}" for time in times)]
 
 
@@ -98,7 +100,7 @@ def remedy(made: Plan) -> str:
 
 def time_line(made: Plan) -> str:
     """Hours and images per second."""
-    seconds = roofline.total(made.steps, made.chip, made.chips, made.config.fsdp)
+    seconds = roofline.total(made.steps, made.chip, made.chips)
     steps = sum(step.steps for step in made.steps)
     return f"time: about {duration(seconds)} for {steps} steps, {rate(made, made.chips):.0f} images/s"
 
@@ -106,14 +108,15 @@ def time_line(made: Plan) -> str:
 def rate(made: Plan, chips: int) -> float:
     """Images per second on `chips` chips with as many images each, over all stages."""
     images = made.config.batch / made.chips * chips * sum(step.steps for step in made.steps)
-    return images / roofline.total(made.steps, made.chip, chips, made.config.fsdp)
+    steps = [roofline.scaled(step, made.chips, chips, made.config.fsdp) for step in made.steps]
+    return images / roofline.total(steps, made.chip, chips)
 
 
 def scaling(made: Plan) -> list[list[str]]:
-    """Lines for other numbers of chips, from as many as share one copy of the parameters."""
+    """Lines for other numbers of chips, multiples of those that share one copy of the parameters."""
     rows = []
     for chips in sorted({*NUMBERS, made.chips}):
-        if chips >= made.config.fsdp:
+        if chips % made.config.fsdp == 0:
             batch, speed = made.config.batch // made.chips * chips, rate(made, chips)
             ideal = chips * rate(made, made.config.fsdp) / made.config.fsdp
             rows.append([str(chips), str(batch), f"{1e3 * batch / speed:.2f}", f"{speed:.0f}", f"{speed / ideal:.0%}"])

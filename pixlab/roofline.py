@@ -19,6 +19,7 @@ class Step(NamedTuple):
     memory: float  # held at the peak, on each chip
     collectives: Sequence[Collective] = ()
     loops: int = 1  # how often a step goes through its loop: the parts of --accumulate
+    gradients: float = 0.0  # bytes of those of all that is trained, in float32
 
 
 ASSUMPTIONS = (
@@ -28,37 +29,67 @@ ASSUMPTIONS = (
     "bfloat16, in which TPUs multiply by default",
     "bytes are XLA's count for the compiled step, with what passes between operations without leaving the chip; with "
     "--accumulate all of them are taken once for every part",
-    "communication is by rings over all links at the published rate: n chips send 2 (n - 1) / n of what they sum up, "
-    "(f - 1) / f of what --fsdp f gathers or scatters",
-    "other numbers of chips are not compiled again; input is never waited for",
+    "communication is by rings over all links at the published rate: each of n chips that communicate sends "
+    "2 (n - 1) / n of what they sum up, (n - 1) / n of what they gather or scatter",
+    "other numbers of chips are not compiled again: as many as before share a copy of the parameters, all other groups "
+    "grow with the chips; input is never waited for",
+)
+SINGLE = (
+    "the program of a single copy of the parameters sums no gradients with other copies: more chips are taken to send "
+    "one all-reduce of the float32 gradients of all that is trained, with --fsdp f of its f-th part on each chip"
 )
 
 
-def sent(step: Step, chips: int, fsdp: int) -> float:
-    """Bytes that each of `chips` chips sends; parameters are gathered and scattered among `fsdp` of them."""
+def scaled(step: Step, compiled: int, chips: int, fsdp: int) -> Step:
+    """A step compiled for `compiled` chips, with the groups that it would have on `chips`; `fsdp` divides both.
+
+    Groups of `fsdp` chips stay: they share a copy of the parameters. All others grow with the chips. Where there are
+    as many copies as chips in each, or one, size does not tell which is which: there gathers and scatters stay, sums
+    grow. Steps of a single copy have no sum over copies, and get one of their gradients; of whole ones in each part
+    of --accumulate, of split ones once, as programs of more copies have it.
+    """
+    ambiguous, groups = fsdp in (compiled, compiled // fsdp), []
+    for each in step.collectives:
+        before = each.group or compiled
+        stays = before == fsdp and (each.kind in ("all-gather", "reduce-scatter") or not ambiguous)
+        after = before if stays else max(1, before * chips // compiled)
+        size = each.bytes * before // after if each.kind == "reduce-scatter" else each.bytes  # of a part of the whole
+        groups.append(each._replace(bytes=size, group=after))
+    if compiled == fsdp:
+        groups.append(Collective("all-reduce", int(step.gradients / fsdp), 1, fsdp == 1, chips // fsdp))
+    return step._replace(collectives=groups)
+
+
+def sent(step: Step, chips: int) -> float:
+    """Bytes that each of `chips` chips sends."""
+    return sum(c.bytes * _share(c.kind, c.group or chips) * (step.loops if c.looped else 1) for c in step.collectives)
+
+
+def _share(kind: str, group: int) -> float:
+    """Bytes that each of a group sends in a ring, for a byte of the result."""
     share = {
-        "all-reduce": 2 * (chips - 1) / chips,
-        "all-gather": (fsdp - 1) / fsdp,
-        "reduce-scatter": fsdp - 1,  # of which the result is one part
+        "all-reduce": 2 * (group - 1) / group,
+        "all-gather": (group - 1) / group,
+        "reduce-scatter": group - 1,  # of which the result is one part
     }
-    return sum(c.bytes * share.get(c.kind, 1) * (step.loops if c.looped else 1) for c in step.collectives)
+    return share.get(kind, 1)
 
 
-def parts(step: Step, chip: Chip, chips: int, fsdp: int = 1) -> dict[str, float]:
+def parts(step: Step, chip: Chip, chips: int) -> dict[str, float]:
     """Seconds of a step by what they go into."""
-    communication = sent(step, chips, fsdp) / chip.links
+    communication = sent(step, chips) / chip.links
     return {"FLOPs": step.flops / chip.flops, "memory": step.bytes / chip.bandwidth, "chips": communication}
 
 
-def seconds(step: Step, chip: Chip, chips: int, fsdp: int = 1) -> float:
+def seconds(step: Step, chip: Chip, chips: int) -> float:
     """Seconds of a step on `chips` chips."""
-    each = parts(step, chip, chips, fsdp)
+    each = parts(step, chip, chips)
     return max(each["FLOPs"], each["memory"]) + each["chips"]
 
 
-def total(steps: Sequence[Step], chip: Chip, chips: int, fsdp: int = 1) -> float:
+def total(steps: Sequence[Step], chip: Chip, chips: int) -> float:
     """Seconds of all steps of all stages."""
-    return sum(step.steps * seconds(step, chip, chips, fsdp) for step in steps)
+    return sum(step.steps * seconds(step, chip, chips) for step in steps)
 
 
 def largest(points: Sequence[tuple[int, float]], memory: float) -> int:

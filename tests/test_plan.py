@@ -1,4 +1,4 @@
-"""Plans: the arithmetic by hand, shapes without data, a real program for chips that are not here, measured steps."""
+"""Plans: what is printed, shapes without data, a real program for chips that are not here, measured steps."""
 
 import dataclasses
 import importlib
@@ -39,30 +39,6 @@ def step(**fields) -> Step:
     return Step(**dict(stage="one", steps=10, flops=400.0, bytes=30.0, memory=8.0 * GIB) | fields)
 
 
-# Arithmetic
-
-
-def test_a_step_takes_the_slower_of_arithmetic_and_memory():
-    assert roofline.seconds(step(), CHIP, 4) == 4.0  # 400 / 100 against 30 / 10
-    assert roofline.seconds(step(bytes=50.0), CHIP, 4) == 5.0
-    assert roofline.total([step(), step(bytes=50.0, steps=3)], CHIP, 4) == 10 * 4.0 + 3 * 5.0
-
-
-def test_chips_send_in_rings():
-    sums, gathers, scatters = (Collective(kind, 40, 1) for kind in ("all-reduce", "all-gather", "reduce-scatter"))
-    assert roofline.sent(step(collectives=[sums]), 4, 1) == 2 * 3 / 4 * 40
-    assert roofline.sent(step(collectives=[sums]), 1, 1) == 0
-    assert roofline.sent(step(collectives=[gathers, scatters]), 4, 2) == 40 / 2 + 40  # each half of 80 scattered
-    assert roofline.sent(step(collectives=[sums._replace(looped=True), sums], loops=3), 2, 1) == 4 * 40
-    assert roofline.seconds(step(collectives=[sums]), CHIP, 4) == 4.0 + 60 / 5
-
-
-def test_the_largest_batch_is_where_the_line_through_two_meets_the_memory():
-    assert roofline.largest([(2, 3.0), (10, 5.0)], 8.0) == 22
-    assert roofline.largest([(4, 9.0), (2, 7.0)], 8.0) == 3
-    assert roofline.largest([(1, 9.0)], 8.0) == 0 and roofline.largest([(2, 11.0), (1, 10.0)], 8.0) == 0
-
-
 def test_memory_is_asked_for_at_two_sizes_of_which_one_fits():
     asked = []
 
@@ -97,6 +73,21 @@ def test_a_plan_that_fits():
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.endswith("%")}
     assert rows["1"] == ["1", "2", "4000.00", "0", "100%"]  # nothing to send
     assert rows["4"][2:] == ["16000.00", "0", "25%"] and rows["256"][1] == "512"
+
+
+def test_a_plan_of_one_chip_does_not_promise_that_more_send_nothing():
+    one = made()._replace(chips=1, steps=[step(gradients=40.0)])
+    text = plan_text("toy", one, full=False)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.endswith("%")}
+    assert rows["1"][2:] == ["4000.00", "2", "100%"]
+    assert rows["4"][2:] == ["16000.00", "2", "25%"]  # 4 s + 2 x 3 / 4 x 40 / 5 s
+    assert roofline.SINGLE in text and roofline.SINGLE not in plan_text("toy", made(), full=False)
+
+
+def test_gradients_are_of_what_a_stage_trains():
+    recipe = toy.recipe(toy.Config())
+    coarse, fine = (9 * image * 4 + 4 + 2 * 4 + 9 * 4 + 1 for image in (3, 4))  # convolutions, biases, statistics
+    assert [plan.gradients(recipe, index) for index in (0, 1)] == [4 * coarse, 4 * fine]
 
 
 @pytest.mark.parametrize(
@@ -224,23 +215,8 @@ def test_steps_are_measured_on_what_is_here():
 
 
 def test_the_command_measures(capsys):
-    size = [
-        "--base",
-        "2",
-        "--levels",
-        "1",
-        "--frame",
-        "24",
-        "32",
-        "--crop",
-        "16",
-        "16",
-        "--batch",
-        "4",
-        "--devices",
-        "2",
-    ]
-    main(["plan", "depth_nyu_unet", *size])
+    size = "--base 2 --levels 1 --frame 24 32 --crop 16 16 --batch 4 --devices 2"
+    main(["plan", "depth_nyu_unet", *size.split()])
     text = capsys.readouterr().out
     assert "cpu, measured: batch 4" in text.replace(" (cpu)", "") and "for 500 steps" in text
 
@@ -272,3 +248,38 @@ def test_a_real_step_is_compiled_for_chips_that_are_not_here():
     assert few == step["memory"] < many < 15.75 * GIB and images == 64 < largest
     forward = 2 * 16 * 16 * 9 * (3 * 4 + 4 * 4) + 2 * 8 * 8 * 9 * (4 * 8 + 8 * 8)  # the way down, of one image
     assert 2 * forward < step["flops"] < 10 * forward
+
+
+SPLIT_ON_TPU = """
+import dataclasses, json, sys
+from pixlab import hlo, plan
+from pixlab.run import find_experiment
+from pixlab.train import mesh_of, parameters
+plan.prepare("v5e:2x4", full=sys.argv[1] == "full")
+experiment = find_experiment("depth_nyu_unet")
+small = dict(base=64, levels=1, frame=(24, 32), crop=(16, 16), batch=8)
+for fsdp in (8, 4):
+    config = plan.without_data(dataclasses.replace(experiment.configs["quick"], **small, fsdp=fsdp))
+    recipe, one = experiment.recipe(config), plan.example(experiment.data(config))
+    here = mesh_of(recipe, config, plan.devices("v5e:2x4"))
+    program, _ = plan.compile_step(*plan.lower(recipe, 0, config, one, here))
+    print(json.dumps([fsdp, 4 * parameters(recipe), hlo.collectives(program.as_text())]))
+"""
+
+
+@pytest.mark.parametrize(("level", "gathered"), [("fast", 1.0), ("full", 0.5)])  # in float32, in bfloat16
+def test_tpus_gather_split_parameters_and_scatter_their_gradients_once(level, gathered):
+    pytest.importorskip("libtpu")
+    done = subprocess.run([sys.executable, "-c", SPLIT_ON_TPU, level], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [fsdp for fsdp, *_ in lines] == [8, 4]
+    for fsdp, size, found in lines:
+        size *= 0.9941  # of the parameters in large arrays, measured; the others are copied
+        found = [Collective(*each) for each in found]
+        gathers, scatters = ([c for c in found if c.kind == kind] for kind in ("all-gather", "reduce-scatter"))
+        assert {c.group for c in gathers} == {c.group for c in scatters} == {fsdp}
+        assert sum(c.bytes for c in gathers) == pytest.approx(gathered * size, rel=1e-3)
+        assert sum(c.bytes for c in scatters) * fsdp == pytest.approx(size, rel=1e-3)
+        copies = [c.bytes for c in found if c.kind == "all-reduce" and c.group == 8 // fsdp]
+        assert sum(copies) == (sum(c.bytes for c in scatters) if fsdp < 8 else 0)
