@@ -59,7 +59,7 @@ def leave(error: BaseException, said: str, status: int, *, stay: bool = False) -
         return
     words, theirs = (str(error).splitlines() or [""])[0][:LINE], status
     if not isinstance(error, UserError):
-        words = f"{type(error).__name__} {words}".strip()
+        words = f"{type(error).__name__}: {words}"
     if isinstance(error, Exception) and not isinstance(error, UserError):
         theirs = 75  # another start may do better
         time.sleep(GRACE)  # it may follow from the end of another, whose line then is the one to print

@@ -46,6 +46,8 @@ def meet(job: Job, facts: Facts, seconds: float) -> list[Peer]:
     deadline = time.monotonic() + seconds
     absent, problem, peers = (_receive if job.process == 0 else _visit)(job, me, deadline, seconds)
     if problem:
+        for peer in peers:
+            peer.line.close()
         raise (Absent if absent else UserError)(problem)
     return peers
 
@@ -66,16 +68,11 @@ def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> Answer:
     with server:
         while len(arrived) < job.processes - 1 and (left := deadline - time.monotonic()) > 0:
             server.settimeout(left)
-            try:
+            with contextlib.suppress(OSError):  # nobody came
                 line, _ = server.accept()
-                line.settimeout(10)
-                guest = Guest(*json.loads(_read_line(line)))
-                if not isinstance(guest.process, int):
-                    raise ValueError
-            except (OSError, ValueError, TypeError):  # nobody came, or somebody else, or in pieces
-                continue
-            arrived = [(other, its) for other, its in arrived if other.process != guest.process or not _gone(its)]
-            arrived.append((guest, line))
+                if guest := _guest(line):
+                    arrived.append((guest, line))
+            arrived = [(guest, line) for guest, line in arrived if not _gone(line)]
     guests = [me, *(guest for guest, _ in arrived)]
     absent = "" if (clash := clashes(job, guests)) else missing(job, guests, seconds)
     problem = clash or absent or differences(guests)
@@ -89,16 +86,27 @@ def _receive(job: Job, me: Guest, deadline: float, seconds: float) -> Answer:
 def _visit(job: Job, me: Guest, deadline: float, seconds: float) -> Answer:
     """As another process: come to process 0 and hear what it says."""
     while (left := deadline - time.monotonic()) > 0:
-        try:
-            line = socket.create_connection(_address(job), timeout=left)
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError, ValueError, TypeError):
+            line = held.enter_context(socket.create_connection(_address(job), timeout=left))
             line.sendall(json.dumps(me).encode() + b"\n")
             line.settimeout(left + 15)  # process 0 waits for the others
             absent, problem, host = json.loads(_read_line(line))
+            held.pop_all()
             return absent, problem, [Peer(f"process 0 on {host}", line)]
-        except (OSError, ValueError, TypeError):
-            time.sleep(min(0.2, max(left, 0)))
+        time.sleep(min(0.2, max(left, 0)))
     words = f"process 0 at {job.coordinator} has not answered for {seconds:.0f} s; is it running, is the port open?"
     return True, words, []
+
+
+def _guest(line: socket.socket) -> Guest | None:
+    """Who has come; None, and the line is closed, if it is somebody else, or comes in pieces."""
+    line.settimeout(10)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        guest = Guest(*json.loads(_read_line(line)))
+        if isinstance(guest.process, int):
+            return guest
+    line.close()
+    return None
 
 
 def _read_line(line: socket.socket) -> bytes:
@@ -110,16 +118,19 @@ def _read_line(line: socket.socket) -> bytes:
 
 
 def _gone(line: socket.socket) -> bool:
-    """True if the process at the other end has ended, to come again for instance."""
+    """True, and the line is closed, if the process at the other end has ended, to come again for instance."""
     line.setblocking(False)
     try:
-        return not line.recv(1, socket.MSG_PEEK)
+        gone = not line.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
-        return False
+        gone = False
     except OSError:
-        return True
-    finally:
+        gone = True
+    if gone:
+        line.close()
+    else:
         line.settimeout(10)
+    return gone
 
 
 def clashes(job: Job, guests: Sequence[Guest]) -> str:

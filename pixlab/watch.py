@@ -55,7 +55,7 @@ class Peer:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for word in map(json.loads, lines):
             if isinstance(word, list):
-                self.fault = Fault(*word)
+                self.fault = self.fault or Fault(*word)
             self.well = self.well or word is True
 
 
@@ -86,7 +86,7 @@ class Watch:
             peer.say(well=True)
 
     def _run(self) -> None:
-        beat, own = 0.0, None
+        beat, own, fault = 0.0, 0.0, None
         while self._until is None or not self._over():
             now, here = time.monotonic(), [peer for peer in self._peers if not peer.gone]
             if now > beat:
@@ -97,19 +97,20 @@ class Watch:
             for peer in here:
                 if peer.line in ready:
                     peer.hear()
-            fault = next(filter(None, map(self._fault, self._peers)), None)
-            if fault and own is None:
+                if peer.fault and self._first:
+                    with contextlib.suppress(OSError):
+                        peer.line.shutdown(socket.SHUT_WR)  # to say that it is heard
+            if fault is None and not self._last_word.locked():
+                fault = next(filter(None, map(self._fault, self._peers)), None)
                 own = time.monotonic() + (OWN if any(peer.fault for peer in self._peers) else 0)
-                self._tell(fault)
+                if fault:
+                    self._tell(fault)
             if fault and time.monotonic() >= own and self._last_word.acquire(blocking=False):
                 self._end(fault, f"error: {fault.said}", fault.status)
         if self._status is not None:
             os._exit(self._status)  # as the end of the interpreter would wait for the others
 
     def _fault(self, peer: Peer) -> Fault | None:
-        if peer.fault and self._first:
-            with contextlib.suppress(OSError):
-                peer.line.shutdown(socket.SHUT_WR)  # to say that it is heard
         if peer.fault or (peer.well and peer.gone):
             return peer.fault
         if peer.gone:
