@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 import jax
@@ -19,12 +20,13 @@ from pixlab.evaluate import Evaluator, draw
 from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
-from pixlab.provenance import code
+from pixlab.provenance import code, sources
 from pixlab.results import aligned
 from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, mesh_of, stage_names, train
 
 STATUS = {NonFinite: 3, Absent: 75}  # of the exit, where it is not 2: 75 is what systems call a temporary failure
+SHARED = 30  # seconds until a network file system shows everywhere what was written on one host
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
@@ -40,21 +42,25 @@ def main(experiment: Experiment, args: Sequence[str] | None = None) -> Run:
         if from_shell or not left.code:
             raise
         raise UserError("these options are not understood; what is wrong stands above") from None
-    except KeyboardInterrupt:
-        if not from_shell:
+    except BaseException as error:
+        said, status = ending(error)
+        if not isinstance(error, Stopped):  # which all processes are
+            hosts.leave(error, said, status, stay=not from_shell)
+        if not from_shell or status == 1:
             raise
-        print("stopped; the same command goes on", file=sys.stderr)
-        raise SystemExit(130) from None
-    except Stopped as stopped:
-        if not from_shell:
-            raise
-        print(stopped, file=sys.stderr)
-        raise SystemExit(0) from None
-    except UserError as error:
-        if not from_shell:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(STATUS.get(type(error), 2)) from None
+        print(said, file=sys.stderr)
+        raise SystemExit(status) from None
+
+
+def ending(error: BaseException) -> tuple[str, int]:
+    """What a command line says, and its exit status, when `error` ends a run."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; the same command goes on", 130
+    if isinstance(error, Stopped):
+        return str(error), 0
+    if isinstance(error, UserError):
+        return f"error: {error}", STATUS.get(type(error), 2)
+    return "".join(traceback.format_exception(error)).rstrip(), 1
 
 
 def stop(*_: object) -> None:
@@ -80,7 +86,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     """Train `config` in its run folder, score it beside the baselines, and leave table and page there."""
     began = time.monotonic()
     mesh.setup()
-    hosts.start(config, {"experiment": experiment.name, "config": name, **code()})
+    hosts.start(config, {"experiment": experiment.name, "config": name, **code(), **sources(experiment.name)})
     folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
     data = hosts.first_then_all(lambda: experiment.data(config))
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:
@@ -93,6 +99,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     devices = f"{used}{f' of {len(there)}' if used < len(there) else ''} x {there[0].device_kind}"
     with contextlib.ExitStack() as held:
         hosts.first_alone(lambda: held.enter_context(alone(folder)) or claim(folder, experiment, name, config))
+        hosts.same_folder(folder, min(config.host_timeout, SHARED))
         say(f"{experiment.name} {name}: {sizes} images; {devices}; run folder {folder}")
         say("compiling")
         result = fit(run, data, began)
@@ -115,9 +122,7 @@ def fit(run: Run, data: Data, began: float) -> dict:
     run.state = train(run.recipe, data, run.folder, run.config)
     result = score(run, data)
     result["seconds"] = round(time.monotonic() - began, 1)
-    if hosts.first_host():
-        write_json(run.folder / "result.json", result)
-        write_page(run.folder)
+    hosts.first_alone(lambda: write_json(run.folder / "result.json", result) or write_page(run.folder))
     return result
 
 

@@ -12,3 +12,7 @@ class NoSplit(UserError):
 
 class Absent(UserError):
     """Other processes of the job have not come; another start may find them."""
+
+
+class Known(UserError):
+    """A mistake of which all processes of the job have heard, so that each can end by itself."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import pathlib
+import secrets
 import signal
+import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,12 +16,16 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from pixlab.errors import UserError
+from pixlab.errors import Absent, Known, UserError
 from pixlab.options import Options
 from pixlab.rendezvous import Job, meet
+from pixlab.watch import Fault, Watch
 
 LINE = 600  # bytes of an error that are passed on
+GRACE = 3.0  # seconds in which the watch hears of what made a computation fail that ran on several hosts
 APART = ("process", "run", "workers")  # options that may differ between the processes of a job
+
+_watch: Watch | None = None  # of this process, where it is one of several
 
 
 def start(options: Options, facts: Mapping[str, Any]) -> None:
@@ -29,15 +38,37 @@ def start(options: Options, facts: Mapping[str, Any]) -> None:
     if job is None or job.processes == 1 or jax.distributed.is_initialized():
         return
     shared = {f"--{name}": value for name, value in vars(options).items() if name not in APART}
-    meet(job, {**facts, **shared}, options.host_timeout)
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     seconds = options.host_timeout
+    global _watch
+    _watch = Watch(meet(job, {**facts, **shared}, seconds), seconds, first=job.process == 0)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
         *job,
         cluster_detection_method="deactivate",  # it would leave all GPUs but one of a SLURM node idle
         initialization_timeout=seconds,
-        heartbeat_timeout_seconds=seconds,
+        heartbeat_timeout_seconds=2 * seconds,  # the watch speaks first, and in one line
+        shutdown_timeout_seconds=seconds,
     )
+    atexit.register(_watch.farewell)
+
+
+def leave(error: BaseException, said: str, status: int, *, stay: bool = False) -> None:
+    """End the whole job, where `error` is of this process alone: with `said` and `status` here (or not, to `stay`),
+    with a line that names this process on the others. Returns if there are no others, or all know of it."""
+    if _watch is None or isinstance(error, Known):
+        return
+    words, theirs = (str(error).splitlines() or [""])[0][:LINE], status
+    if not isinstance(error, UserError):
+        words = f"{type(error).__name__}: {words}"
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        theirs = 75  # another start may do better
+        time.sleep(GRACE)  # it may follow from the end of another, whose line then is the one to print
+    fault = Fault(f"{_name()}: {words}", theirs)
+    _watch.leave(fault, "" if stay else said, None if stay else status)
+
+
+def _name() -> str:
+    return f"process {jax.process_index()} on {socket.gethostname()}"
 
 
 def find(options: Options) -> Job | None:
@@ -45,30 +76,42 @@ def find(options: Options) -> Job | None:
 
     With `hosts` "auto" the environment is that of SLURM's srun, of a TPU slice on GKE, or JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID; with "many" also that of a Cloud TPU VM, which is asked over its network.
-    Raises UserError if several hosts are asked for and nothing says where they are.
+    Raises UserError if several hosts are asked for and nothing says where they are, or not in numbers.
     """
     env = os.environ
     if options.hosts == "one":
         return None
     coordinator = options.coordinator or env.get("JAX_COORDINATOR_ADDRESS", "")
     if coordinator:
-        processes = options.processes or int(env.get("JAX_NUM_PROCESSES", 0))
-        process = options.process if options.process >= 0 else int(env.get("JAX_PROCESS_ID", -1))
+        processes = options.processes or _number("JAX_NUM_PROCESSES", 0)
+        process = options.process if options.process >= 0 else _number("JAX_PROCESS_ID", -1)
         if not 0 <= process < processes:
             raise UserError(f"--coordinator {coordinator} needs --processes N and --process I with 0 <= I < N")
         return Job(coordinator, processes, process)
-    slurm = "SLURM_STEP_NODELIST" in env and int(env.get("SLURM_NTASKS", 1)) > 1
+    slurm = "SLURM_STEP_NODELIST" in env and _number("SLURM_NTASKS", 1) > 1
     if options.hosts == "many" or slurm or "," in env.get("TPU_WORKER_HOSTNAMES", ""):
         return _ask_jax(options.host_timeout)
     return None
 
 
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{variable} must be a number, not '{text}'") from None
+
+
 def _ask_jax(seconds: int) -> Job:
     from jax._src.clusters import ClusterEnv  # what jax.distributed.initialize() without arguments asks
 
-    coordinator, processes, process, _ = ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, None, None, seconds
-    )
+    try:
+        asked = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, seconds)
+    except ValueError as error:
+        raise UserError(f"what the cluster says of its hosts is not understood ({error}); give --coordinator") from None
+    except RuntimeError as error:  # the first host's name is not known yet
+        raise Absent(str(error)) from None
+    coordinator, processes, process, _ = asked
     if coordinator is None:
         raise UserError("--hosts many: nothing here says where the others are; give --coordinator HOST:PORT")
     return Job(coordinator, processes, process)
@@ -85,19 +128,64 @@ def first_host() -> bool:
 
 
 def everyone(action: Callable[[], Any]) -> Any:
-    """What `action` returns here; if it raises UserError on any process, all raise that."""
+    """What `action` returns here; if it raises UserError on any process, all raise Known with its message."""
     if not several():
         return action()
-    result, problem = None, b""
+    result, problem = None, ""
     try:
         result = action()
     except UserError as error:
-        problem = str(error).encode()[:LINE] or b"?"
-    lines = multihost_utils.process_allgather(np.frombuffer(problem.ljust(LINE, b"\0"), np.uint8))
-    for line in lines:
-        if said := bytes(line).rstrip(b"\0").decode(errors="replace"):
-            raise UserError(said)
+        problem = str(error) or "?"
+    for said in _gather(problem):
+        if said:
+            raise Known(said)
     return result
+
+
+def _gather(text: str) -> list[str]:
+    """The `text`, or its beginning, of every process."""
+    padded = np.frombuffer(text.encode()[:LINE].ljust(LINE, b"\0"), np.uint8)
+    return [bytes(line).rstrip(b"\0").decode(errors="replace") for line in multihost_utils.process_allgather(padded)]
+
+
+def same_folder(folder: pathlib.Path, seconds: float) -> None:
+    """Raise UserError on all processes, after `seconds`, unless each sees at its `folder` that of the first, which is
+    there: a name that is written into it must appear to all."""
+    if not several():
+        return
+    mark = folder / "hosts.tmp"
+    token = _gather(f"{secrets.token_hex(8)} {socket.gethostname()}:{folder.absolute()}")[0]
+
+    def look() -> None:
+        until = time.monotonic() + seconds
+        while not _holds(mark, token):
+            if time.monotonic() > until:
+                raise UserError(
+                    f"{_name()}: {folder.absolute()} is not the run folder of process 0, {token.split(' ', 1)[1]}; "
+                    "give all the same --run, on a disk that all have"
+                )
+            time.sleep(0.1)
+
+    def write() -> None:
+        try:
+            mark.write_text(token)
+        except OSError as error:
+            raise UserError(f"{mark}: cannot be written ({error.strerror})") from None
+
+    first_alone(write)
+    try:
+        everyone(look)
+    finally:
+        if first_host():
+            mark.unlink(missing_ok=True)
+
+
+def _holds(mark: pathlib.Path, token: str) -> bool:
+    try:
+        os.listdir(mark.parent.parent)  # a network file system may remember for a minute that a folder was not there
+        return mark.read_text() == token
+    except OSError:
+        return False
 
 
 def first_alone(action: Callable[[], Any]) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
+import importlib.util
 import pathlib
 import platform
 import subprocess
+import sys
 
 import jax
 
 from pixlab.mesh import cores
 
-LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+LIBRARIES = ("jax", "jaxlib", "libtpu", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 
 
 def provenance() -> dict[str, object]:
@@ -27,7 +30,7 @@ def provenance() -> dict[str, object]:
 
 def code() -> dict[str, object]:
     """Commit and versions, without asking for a device."""
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES if _version(name)}}
     return {"commit": commit(), "versions": versions}
 
 
@@ -41,6 +44,22 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def sources(experiment: str) -> dict[str, str]:
+    """{file: hash of its contents} of pixlab and of the module `experiment` with what it imports from beside it."""
+    package = pathlib.Path(__file__).parent
+    files = {f"pixlab/{path.relative_to(package).as_posix()}": path for path in package.rglob("*.py")}
+    try:
+        spec = importlib.util.find_spec(experiment)
+    except (ModuleNotFoundError, ValueError):  # made in a notebook
+        spec = None
+    if spec and spec.origin:
+        loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+        ours = {pathlib.Path(file) for file in (spec.origin, *loaded) if file}
+        beside = pathlib.Path(spec.origin).parent
+        files |= {f"{beside.name}/{path.name}": path for path in ours if path.parent == beside and path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for name, path in sorted(files.items())}
 
 
 def _version(name: str) -> str:

@@ -20,7 +20,7 @@ from pixlab.accumulate import in_parts
 from pixlab.checkpoint import Checkpoints
 from pixlab.core import Batch, Recipe, State
 from pixlab.data.pipeline import Data, eval_batches, train_batches
-from pixlab.errors import UserError
+from pixlab.errors import Known, UserError
 from pixlab.evaluate import Evaluator, Predict, draw
 from pixlab.hosts import StopRequest, first_host, several
 from pixlab.log import Log
@@ -31,8 +31,8 @@ from pixlab.progress import Progress
 from pixlab.trace import Trace
 
 
-class NonFinite(UserError):
-    """A loss or gradient became NaN or infinite."""
+class NonFinite(Known):
+    """A loss or gradient became NaN or infinite: it is that of the whole batch, so that all processes see it."""
 
 
 class Stopped(Exception):
@@ -100,7 +100,7 @@ def train(recipe: Recipe, data: Data, folder: pathlib.Path, options: Options) ->
                 try:
                     batch = share_batch(next(batches), mesh)
                 except UserError:
-                    if not several():  # the others do not know of it and would not save along
+                    if not several():  # the others wait for this step and would not save along
                         save()
                     raise
                 with jax.profiler.StepTraceAnnotation("train", step_num=done):
