@@ -1,0 +1,69 @@
+"""Real two-dimensional Fourier transforms that stay split over devices.
+
+`jnp.fft` gathers the whole batch on every device before XLA of 2026 (jax 0.12); here each device transforms its own.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Complex, Float
+
+Size = tuple[int, int]
+
+
+def fast_size(n: int) -> int:
+    """The smallest number from n on that has no prime factor above 5 and is even: what Fourier transforms are fast at."""
+    n += n % 2
+    while not _smooth(n):
+        n += 2
+    return n
+
+
+def _smooth(n: int) -> bool:
+    for prime in (2, 3, 5):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+def rfft2(x: Float[Array, "*b h w"], size: Size) -> Complex[Array, "*b n f"]:
+    """`jnp.fft.rfft2(x, s=size)` [..., n, m // 2 + 1] for size (n, m): zeros fill up to it."""
+    return _along_batch(jnp.fft.rfft2, size)(x)
+
+
+def irfft2(x: Complex[Array, "*b n f"], size: Size) -> Float[Array, "*b n m"]:
+    """`jnp.fft.irfft2(x, s=size)` [..., n, m] for size (n, m)."""
+    return _along_batch(jnp.fft.irfft2, size)(x)
+
+
+@functools.cache
+def _along_batch(transform, size: Size):
+    """The transform of the last two axes, split over devices along any of the others."""
+
+    def local(x):
+        return transform(x, s=size)
+
+    def sharding(mesh, args, result):
+        (x,) = args
+        batch = tuple(x.sharding.spec)[: x.ndim - 2]
+        return NamedSharding(mesh, PartitionSpec(*batch, *[None] * (x.ndim - len(batch))))
+
+    def partition(mesh, args, result):
+        where = sharding(mesh, args, result)
+        return mesh, local, where, (where,)
+
+    split = custom_partitioning(local)
+    split.def_partition(
+        partition=partition,
+        infer_sharding_from_operands=sharding,
+        sharding_rule="... h w -> ... n m",
+        need_replication_factors=("h", "w", "n", "m"),
+    )
+    batched = custom_vmap(split)
+    batched.def_vmap(lambda size, in_batched, x: (batched(x), True))
+    return batched
