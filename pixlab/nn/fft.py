@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 
 def fast_size(n: int) -> int:
-    """The smallest number from n on that has no prime factor above 5 and is even: what Fourier transforms are fast at."""
+    """The smallest even number from n on without a prime factor above 5: what Fourier transforms are fast at."""
     n += n % 2
     while not _smooth(n):
         n += 2
