@@ -10,7 +10,6 @@ import functools
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Complex, Float
 
 Size = tuple[int, int]
@@ -48,22 +47,12 @@ def _along_batch(transform, size: Size):
     def local(x):
         return transform(x, s=size)
 
-    def sharding(mesh, args, result):
-        (x,) = args
-        batch = tuple(x.sharding.spec)[: x.ndim - 2]
-        return NamedSharding(mesh, PartitionSpec(*batch, *[None] * (x.ndim - len(batch))))
-
     def partition(mesh, args, result):
-        where = sharding(mesh, args, result)
-        return mesh, local, where, (where,)
+        return mesh, local, result.sharding, (args[0].sharding,)
 
     split = custom_partitioning(local)
-    split.def_partition(
-        partition=partition,
-        infer_sharding_from_operands=sharding,
-        sharding_rule="... h w -> ... n m",
-        need_replication_factors=("h", "w", "n", "m"),
-    )
+    axes = ("h", "w", "n", "m")  # which no device may have a part of
+    split.def_partition(partition, sharding_rule="... h w -> ... n m", need_replication_factors=axes)
     batched = custom_vmap(split)
     batched.def_vmap(lambda size, in_batched, x: (batched(x), True))
     return batched
