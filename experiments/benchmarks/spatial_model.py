@@ -4,9 +4,10 @@
     python -m experiments.benchmarks.spatial_model --windows 8 16 32 64 128 --plot docs/spatial_model.png
 
 Maps of 60x90, batch 8. "forward" is the model's output, "gradients" those of the mean square of the output by maps,
-kernels and biases. Ours splits the batch over all devices; "matrix" is the same transform as matrix products, "direct" a
-grouped convolution. PyTorch transforms by `torch.fft`, padded to the same size. Variants are processes that take turns;
-each number is the median of its windows. Memory is what a process took beyond its arrays, at most, gradients included.
+kernels and biases. Ours splits the batch over all devices; "matrix" is the same transform as matrix products, "direct"
+a grouped convolution. PyTorch transforms by `torch.fft`, padded to the same size. Variants are processes that take
+turns; each number is the median of its windows. Memory is what a process took beyond its arrays, at most, gradients
+included.
 """
 
 from __future__ import annotations
