@@ -14,10 +14,8 @@ limit is the rate of large matrix products on the same device.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import multiprocessing
-import statistics
-import time
+
+from experiments.benchmarks.turns import Worker, median, seconds
 
 SHAPES = {
     "unet": (4, 128, 128, 3),
@@ -27,11 +25,10 @@ SHAPES = {
     "alexnet": (4, 228, 304, 3),
 }
 TORCH = ("eager", "channels_last", "compiled")
-WINDOWS, SECONDS = 7, 0.6  # windows of each variant, and about how long one takes
 
 
 def ours(name: str, bf16: bool):
-    """{"forward", "step"} as functions that run once and wait, "flops" of each and the device's "limit"."""
+    """The forward pass and the step; facts: FLOPs of each, and the device's limit."""
     from pixlab import mesh
 
     mesh.setup()
@@ -104,16 +101,13 @@ def ours(name: str, bf16: bool):
         product = jax.jit(lambda a: a @ a)
         return 2 * devices.size * n**3 / median(lambda: jax.block_until_ready(product(matrices)))
 
-    return {
-        "forward": lambda: jax.block_until_ready(predict(params, batch)),
-        "step": step,
-        "flops": {
-            "forward": flops(apply, params, {"image": image}),
-            "step": flops(jax.value_and_grad(lambda p: loss(p, {}, {"image": image}, key)[0]), params),
-        },
-        "limit": limit,
+    facts = {
         "about": f"jax {jax.__version__}, {devices.size} x {jax.devices()[0].device_kind}",
+        "forward": flops(apply, params, {"image": image}),
+        "step": flops(jax.value_and_grad(lambda p: loss(p, {}, {"image": image}, key)[0]), params),
+        "limit": limit(),
     }
+    return {"runs": {"forward": lambda: jax.block_until_ready(predict(params, batch)), "step": step}, "facts": facts}
 
 
 def theirs(name: str, variant: str, bf16: bool):
@@ -155,65 +149,7 @@ def theirs(name: str, variant: str, bf16: bool):
         optimiser.step()
         wait()
 
-    return {"forward": predict, "step": step, "about": f"torch {torch.__version__}"}
-
-
-def median(run, windows: int = 5) -> float:
-    """Median seconds of a call, after a first one."""
-    run()
-    seconds = []
-    for _ in range(windows):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
-
-
-@dataclasses.dataclass
-class Worker:
-    """A process that holds one variant and times it when asked."""
-
-    make: object
-    args: tuple
-
-    def __post_init__(self):
-        here, there = multiprocessing.get_context("spawn").Pipe()
-        self.pipe, target = here, _serve
-        process = multiprocessing.get_context("spawn").Process(target=target, args=(there, self.make, self.args))
-        process.start()
-        self.facts = self.ask("facts")
-
-    def ask(self, question: str):
-        """The answer to a question, or what went wrong there."""
-        self.pipe.send(question)
-        return self.pipe.recv()
-
-
-def _serve(pipe, make, args):
-    try:
-        made = make(*args)
-        steps = {what: max(1, int(SECONDS / median(made[what]))) for what in ("forward", "step")}
-    except Exception as error:  # a variant that does not run is a row that says so
-        pipe.recv()
-        pipe.send({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"})
-        return
-    while (question := _heard(pipe)) != "end":
-        if question == "facts":
-            pipe.send({"about": made["about"], "flops": made.get("flops")})
-        elif question == "limit":
-            pipe.send(made["limit"]())
-        else:
-            began = time.perf_counter()
-            for _ in range(steps[question]):
-                made[question]()
-            pipe.send((time.perf_counter() - began) / steps[question])
-
-
-def _heard(pipe):
-    try:
-        return pipe.recv()
-    except EOFError:  # the table was interrupted
-        return "end"
+    return {"runs": {"forward": predict, "step": step}, "facts": {"about": f"torch {torch.__version__}"}}
 
 
 def compare(name: str, bf16: bool) -> None:
@@ -221,24 +157,19 @@ def compare(name: str, bf16: bool) -> None:
     workers = {"pixlab": Worker(ours, (name, bf16))}
     workers |= {variant: Worker(theirs, (name, variant, bf16)) for variant in TORCH}
     for variant, worker in list(workers.items()):
-        if "error" in worker.facts:
-            print(f"{name:8} {variant}: {worker.facts['error']}")
+        if worker.error:
+            print(f"{name:8} {variant}: {worker.error}")
             del workers[variant]
-    about = dict.fromkeys(worker.facts["about"] for worker in workers.values())
-    print(f"{name:17} {'; '.join(about)}")
-    limit, flops = workers["pixlab"].ask("limit"), workers["pixlab"].facts["flops"]
+    print(f"{name:17} {'; '.join(dict.fromkeys(worker.facts['about'] for worker in workers.values()))}")
+    facts = workers["pixlab"].facts
     for what in ("forward", "step"):
-        seconds = {variant: [] for variant in workers}
-        for _ in range(WINDOWS):
-            for variant, worker in workers.items():
-                seconds[variant].append(worker.ask(what))
-        mine, *others = (statistics.median(s) for s in seconds.values())
+        mine, *others = seconds(workers, what).values()
         row = [f"{name:8} {what:8}", *(f"{1e3 * s:13.1f}" for s in (mine, *others))]
         row += [f"{min(others) / mine:8.2f}" if others else f"{'-':>8}"]
-        rate = flops[what] / mine
-        print(*row, f"{rate / 1e9:9.0f} {100 * rate / limit:6.0f} %", flush=True)
+        rate = facts[what] / mine
+        print(*row, f"{rate / 1e9:9.0f} {100 * rate / facts['limit']:6.0f} %", flush=True)
     for worker in workers.values():
-        worker.pipe.send("end")
+        worker.end()
 
 
 def main() -> None:

@@ -1,0 +1,50 @@
+"""Detection rates by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pixlab.metrics.pose import curves, detection_rates
+
+JOINTS = ("nose", "left_wrist", "right_wrist")
+
+
+def scored(metric, predictions, truths, known, sizes):
+    pairs = zip(predictions, truths, known, sizes, strict=True)
+    each = [
+        metric.stats(
+            {"joints": jnp.asarray(p)}, {"joints": jnp.asarray(t), "known": jnp.asarray(k), "size": jnp.asarray(s)}
+        )
+        for p, t, k, s in pairs
+    ]
+    return jax.tree.map(lambda *x: np.sum(np.float64(x), 0), *each)
+
+
+def test_by_hand():
+    truths = np.zeros((2, 3, 2), np.float32)
+    predictions = np.float32([[[3, 4], [10, 0], [0, 0]], [[0, 10], [20, 0], [0, 21]]])  # 5, 10, 0 and 10, 20, 21 away
+    metric = detection_rates(JOINTS, report={"r5": 5, "r10": 10, "r20": 20})
+    total = scored(metric, predictions, truths, np.ones((2, 3), np.float32), np.float32([100, 200]))
+    rates = metric.result(total)  # errors in per cent: 5, 10, 0 and 5, 10, 10.5
+    expected = {"nose_r5": 100, "wrist_r5": 25, "mean_r5": 62.5, "nose_r10": 100, "wrist_r10": 75, "mean_r10": 87.5}
+    assert rates == pytest.approx(expected | {"nose_r20": 100, "wrist_r20": 100, "mean_r20": 100})
+    assert curves(JOINTS, total)["wrist"].tolist() == [25] * 10 + [75] + [100] * 10
+
+
+def test_joints_without_a_label_count_nowhere():
+    truths = np.float32([[[0, 0], [np.nan, np.nan], [5, 5]]])
+    metric = detection_rates(JOINTS, report={"r10": 10})
+    total = scored(metric, np.zeros((1, 3, 2), np.float32), truths, np.float32([[1, 0, 0]]), np.float32([10]))
+    assert metric.result(total) == {"nose_r10": 100.0, "mean_r10": 100.0}
+
+
+def test_nothing_labelled_is_no_score():
+    metric = detection_rates(JOINTS, report={"r10": 10})
+    total = scored(metric, np.zeros((1, 3, 2)), np.zeros((1, 3, 2)), np.zeros((1, 3)), np.ones(1))
+    assert np.isnan(metric.result(total)["mean_r10"])
+
+
+def test_a_radius_that_is_not_counted():
+    with pytest.raises(ValueError, match="no radius 50 among"):
+        detection_rates(JOINTS, report={"PCKh": 50})
