@@ -183,6 +183,7 @@ class Plan:
         if here:
             print(plan_text.measured_text(name, config, measure.measure(experiment, config)))
         else:
+            print(f"compiling {name} for {self.topology}: a minute or more", file=sys.stderr)
             print(plan_text.plan_text(name, plan.plan(experiment, config, self.topology), full=self.full))
 
 

@@ -88,6 +88,8 @@ def find(options: Options) -> Job | None:
         if not 0 <= process < processes:
             raise UserError(f"--coordinator {coordinator} needs --processes N and --process I with 0 <= I < N")
         return Job(coordinator, processes, process)
+    if options.processes or options.process >= 0:
+        raise UserError("--processes and --process need --coordinator HOST:PORT, the address of process 0")
     slurm = "SLURM_STEP_NODELIST" in env and _number("SLURM_NTASKS", 1) > 1
     if options.hosts == "many" or slurm or "," in env.get("TPU_WORKER_HOSTNAMES", ""):
         return _ask_jax(options.host_timeout)

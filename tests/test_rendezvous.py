@@ -122,6 +122,9 @@ def test_alone_where_nothing_says_otherwise(env):
     assert hosts.find(Options()) is None
     with pytest.raises(UserError, match="--hosts many: nothing here says where the others are"):
         hosts.find(Options(hosts="many"))
+    for options in (Options(processes=2), Options(process=0)):
+        with pytest.raises(UserError, match="--processes and --process need --coordinator HOST:PORT"):
+            hosts.find(options)
 
 
 def test_flags_come_before_the_environment(env):
