@@ -57,17 +57,17 @@ def skeleton(rng: np.random.Generator) -> dict[str, Float[np.ndarray, 3]]:
     for side, sign in SIDES.items():
         at[f"{side}_shoulder"] = at["neck"] + lean @ (sign * SHOULDER * left - 0.05 * up)
         raised, forward = rng.choice([rng.uniform(5, 40), rng.uniform(5, 150)]), rng.uniform(-30, 100)
-        upper = lean @ turn(0, forward) @ turn(2, -sign * raised)
+        upper = lean @ turn(0, -forward) @ turn(2, -sign * raised)
         at[f"{side}_elbow"] = at[f"{side}_shoulder"] + upper @ -up * ARM[0] * rng.uniform(0.95, 1.05)
-        bent = upper @ turn(1, sign * rng.uniform(-60, 30)) @ turn(0, rng.uniform(5, 135))
+        bent = upper @ turn(1, sign * rng.uniform(-60, 30)) @ turn(0, -rng.uniform(5, 135))
         at[f"{side}_wrist"] = at[f"{side}_elbow"] + bent @ -up * ARM[1] * rng.uniform(0.95, 1.05)
     sits = rng.random() < 0.25
     for side, sign in SIDES.items():
         at[f"{side}_hip"] = facing @ (sign * HIP * left)
         lifted, spread = rng.uniform(60, 95) if sits else rng.uniform(-15, 35), rng.uniform(0, 25)
-        thigh = facing @ turn(0, lifted) @ turn(2, -sign * spread)
+        thigh = facing @ turn(0, -lifted) @ turn(2, -sign * spread)
         at[f"{side}_knee"] = at[f"{side}_hip"] + thigh @ -up * LEG[0]
-        shin = thigh @ turn(0, -(rng.uniform(50, 100) if sits else rng.uniform(0, 45)))
+        shin = thigh @ turn(0, rng.uniform(50, 100) if sits else rng.uniform(0, 45))
         at[f"{side}_ankle"] = at[f"{side}_knee"] + shin @ -up * LEG[1]
     return {name: build * at[name] for name in JOINTS}
 
