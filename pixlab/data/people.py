@@ -1,0 +1,124 @@
+"""Sources of frames of people by name, each with the names of its joints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pixlab.data.figures import JOINTS, figure
+from pixlab.data.images import read_image
+from pixlab.data.pipeline import Source
+from pixlab.errors import NoSplit, UserError
+
+FIGURES = {"train": (0, 2000), "test": (1_000_000, 200)}  # first seed and number of each split
+LSP = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+)  # fmt: skip
+
+
+class People(NamedTuple):
+    """Frames with "image" uint8 [H, W, 3] and "joints" float32 [k, 2] (see pixlab.data.pose), and the joints' names."""
+
+    source: Source
+    joints: tuple[str, ...]
+
+
+def open_people(name: str, split: str) -> People:
+    """The frames of `split` ("train" or "test") of "figures" or of "pose_folder:PATH".
+
+    Raises UserError for an unknown name or split, and where files are absent or damaged.
+    """
+    name, _, path = name.partition(":")
+    if name == "figures":
+        return People(Figures(split), JOINTS)
+    if name == "pose_folder" and path:
+        folder = PoseFolder(path, split)
+        return People(folder, folder.joints)
+    raise UserError(f"no source of people '{name}{':' + path if path else ''}'; there are figures and pose_folder:PATH")
+
+
+class Figures:
+    """Procedural people in procedural rooms, drawn anew each time they are read: the same for the same index."""
+
+    def __init__(self, split: str):
+        from pixlab.data import catalogue
+
+        if split not in FIGURES:
+            raise NoSplit(f"figures: no split '{split}'; it has {' and '.join(FIGURES)}")
+        self._first, self._count = FIGURES[split]
+        self._rooms = catalogue.rooms(split)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        room = self._rooms[index % len(self._rooms)]["image"]
+        image, joints = figure(room, np.random.default_rng(self._first + index))
+        return {"image": image, "joints": joints}
+
+    def record_name(self, index: int) -> str:
+        """What to call a frame in messages."""
+        return f"figures[{index}]"
+
+
+class PoseFolder:
+    """A folder of pictures with `joints.json`: a list of {"file", "joints": [[x, y, visible], ...]}, or an object with
+    that list as "people" and the joints' names as "names"; without names they are the 14 of LSP, in its order.
+
+    x and y are pixels of the picture, 0 for `visible` (or NaN) means that nobody labelled the joint. "split" of an
+    entry says where it belongs; where none has one, every fifth is "test" and the others "train". "all" is all.
+    Raises UserError for what is absent, damaged or does not fit, on construction; for a picture, when it is read.
+    """
+
+    def __init__(self, folder: str | os.PathLike, split: str = "train"):
+        self.folder = Path(folder).expanduser()
+        index = self.folder / "joints.json"
+        try:
+            read = json.loads(index.read_text())
+        except OSError as error:
+            raise UserError(f"{index}: cannot be read ({error.strerror}); it says where people's joints are") from None
+        except ValueError as error:
+            raise UserError(f"{index}: not JSON ({error})") from None
+        entries, names = (read.get("people"), read.get("names", LSP)) if isinstance(read, dict) else (read, LSP)
+        self.joints = tuple(names)
+        try:
+            everyone = [(entry["file"], self._places(entry), entry.get("split", "")) for entry in entries]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise UserError(f"{index}: an entry is not as expected ({error!r}); see {__name__}.PoseFolder") from None
+        if not any(where for *_, where in everyone):
+            everyone = [(file, at, "train" if i % 5 else "test") for i, (file, at, _) in enumerate(everyone)]
+        self._people = [(file, at) for file, at, where in everyone if split in ("all", where)]
+        if not self._people:
+            raise NoSplit(f"{index}: nobody in split '{split}'; it has {sorted({where for *_, where in everyone})}")
+
+    def _places(self, entry: dict) -> np.ndarray:
+        at = np.array(entry["joints"], np.float32)
+        if at.shape not in ((len(self.joints), 2), (len(self.joints), 3)):
+            raise ValueError(f"{entry['file']} has joints {at.shape} but {len(self.joints)} names")
+        return at[:, :2] if at.shape[1] == 2 else np.where(at[:, 2:] > 0, at[:, :2], np.nan)
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        file, places = self._people[index]
+        return {"image": read_image(self.folder / file), "joints": places.copy()}
+
+    def record_name(self, index: int) -> str:
+        """What to call a frame in messages."""
+        return f"{self.folder / self._people[index][0]}"
+
+
+def select(people: People, joints: Sequence[str]) -> list[int]:
+    """Where `joints` stand among those of a source. Raises UserError for joints that it lacks."""
+    if missing := [joint for joint in joints if joint not in people.joints]:
+        raise UserError(f"the source has no {', '.join(missing)}; it has {', '.join(people.joints)}")
+    return [people.joints.index(joint) for joint in joints]
