@@ -91,7 +91,7 @@ def test_every_command_is_understood(command, example, capsys):
             cli.parse(experiment, args)
 
 
-OTHERS = {"help", "out", "split", "sigma", "steps", "readme", "format", "topology", "dry-run", "logdir"}
+OTHERS = {"help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir"}
 
 
 def test_every_config_that_is_named_exists():
