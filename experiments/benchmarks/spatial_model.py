@@ -1,7 +1,7 @@
 """The spatial model of Tompson et al. 2014 through Fourier transforms, directly, and in PyTorch.
 
     python -m experiments.benchmarks.spatial_model                   kernels of 128x128, 4, 9 and 14 joints
-    python -m experiments.benchmarks.spatial_model --windows 8 16 32 64 128 --plot docs/spatial_model.png
+    python -m experiments.benchmarks.spatial_model --windows 8 16 32 64 128
 
 Maps of 60x90, batch 8. "forward" is the model's output, "gradients" those of the mean square of the output by maps,
 kernels and biases. Ours splits the batch over all devices; "matrix" is the same transform as matrix products, "direct"
@@ -56,14 +56,14 @@ def ours(method: str, joints: int, window: int):
     }
 
 
-def direct(maps, kernels, method):
-    """`pair_convolutions` by XLA's convolution."""
+def direct(maps, kernels, method="direct"):
+    """`pair_convolutions` by XLA's convolution, which correlates: every kernel is turned round."""
     from jax import lax
 
     a, v, n, m = kernels.shape
     kernels = kernels[:, :, ::-1, ::-1].swapaxes(0, 1).reshape(v * a, 1, n, m)
     pads = [(k - 1 - k // 2, k // 2) for k in (n, m)]
-    out = lax.conv_general_dilated(maps, kernels, (1, 1), pads, feature_group_count=v)
+    out = lax.conv_general_dilated(maps, kernels, (1, 1), pads, feature_group_count=v, precision="highest")
     return out.reshape(len(maps), v, a, *maps.shape[2:]).swapaxes(1, 2)
 
 
@@ -95,8 +95,8 @@ def torch_fft(joints: int, window: int):
     return {"runs": {"forward": predict, "gradients": gradients}, "facts": predict().numpy()}
 
 
-def compare(joints: int, window: int) -> dict[str, dict[str, float]]:
-    """Print the rows of one size; returns {run: {variant: seconds}}."""
+def compare(joints: int, window: int) -> None:
+    """Print the rows of one size."""
     workers = {method: Worker(ours, (method, joints, window)) for method in ("fft", "matrix")}
     workers["torch"] = Worker(torch_fft, (joints, window))
     if joints**2 <= DIRECT:
@@ -122,51 +122,23 @@ def compare(joints: int, window: int) -> dict[str, dict[str, float]]:
     )
     for worker in workers.values():
         worker.end()
-    return table
 
 
 VARIANTS = ("fft", "matrix", "torch", "direct")
 
 
-def plot(found: dict[tuple[int, int], dict], path: str) -> None:
-    """Milliseconds over the kernel's size, one panel for each number of joints."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    joints = sorted({joints for joints, _ in found})
-    figure, axes = pyplot.subplots(1, len(joints), figsize=(4 * len(joints), 3.6), sharey=True, squeeze=False)
-    for axis, count in zip(axes[0], joints, strict=True):
-        sizes = sorted(window for k, window in found if k == count)
-        for variant, colour in zip(VARIANTS, ("tab:blue", "tab:green", "tab:red", "tab:grey"), strict=True):
-            for run, style in (("forward", "--"), ("gradients", "-")):
-                points = [(n, 1e3 * found[count, n][run][variant]) for n in sizes if variant in found[count, n][run]]
-                if points:
-                    axis.plot(
-                        *zip(*points, strict=True), style, color=colour, marker="o", ms=3, label=f"{variant}, {run}"
-                    )
-        axis.set(title=f"{count} joints", xlabel="kernel's side", xscale="log", yscale="log", xticks=sizes)
-        axis.set_xticklabels(sizes)
-    axes[0, 0].set_ylabel("milliseconds")
-    axes[0, 0].legend(fontsize=6)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
-    """Print the table, and draw it if asked."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--joints", nargs="+", type=int, default=[4, 9, 14])
     parser.add_argument("--windows", nargs="+", type=int, default=[128])
-    parser.add_argument("--plot")
     args = parser.parse_args()
     print("milliseconds; ratios: the other's time over that of fft")
     heads = [f"{v:>10}" for v in VARIANTS] + [f"{v:>8}" for v in ("torch", "direct")]
     print("   k    n            ", *heads)
-    found = {(k, n): compare(k, n) for k in args.joints for n in args.windows}
-    if args.plot:
-        plot(found, args.plot)
+    for joints in args.joints:
+        for window in args.windows:
+            compare(joints, window)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ def gaussian_maps(
 ) -> Float[Array, "b h w k"]:
     """exp(-d^2 / (2 sigma^2)) at distance d from each known joint, on maps of `size` (h, w); zeros for the others.
 
-    A joint outside the map leaves on it what reaches inside. Sigma is in cells: 1.5 in Tompson et al., CVPR 2015
-    (arXiv 1411.4280), section 3.1; their paper of 2014 does not say.
+    A joint outside the map leaves on it what reaches inside. Sigma is in cells; about 1.5 is what Tompson et al., CVPR
+    2015 (arXiv 1411.4280), are remembered to take.
     """
     x, y = (jnp.where(known > 0, places[..., axis], 0.0)[:, None] for axis in (0, 1))
     down, across = (
@@ -31,7 +31,7 @@ def heatmap_loss(
 ) -> Float[Array, ""]:
     """Mean squared error over the cells of the known joints; 0 without any.
 
-    Tompson et al. 2014 (arXiv 1406.2984), section 3.3, and E1 of 2015 (arXiv 1411.4280), which sums over cells. An
+    Tompson et al. 2014 (arXiv 1406.2984), and E1 of 2015 (arXiv 1411.4280), which sums over cells. An
     unknown joint is left out: its map should not learn that the joint is nowhere.
     """
     error = jnp.mean((maps - target) ** 2, (1, 2)) * known

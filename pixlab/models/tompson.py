@@ -1,4 +1,4 @@
-"""The part detector of Tompson, Jain, LeCun & Bregler, NIPS 2014 (arXiv 1406.2984), section 3.1.
+"""The part detector of Tompson, Jain, LeCun & Bregler, NIPS 2014 (arXiv 1406.2984).
 
 Every cell of 4x4 pixels is answered by a network that sees the 64x64 pixels around it and, in banks of their own,
 the 128x128 and 256x256 pixels around it at a half and a quarter of the resolution. Run over the whole image:

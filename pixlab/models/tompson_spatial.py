@@ -1,4 +1,4 @@
-"""The spatial model of Tompson, Jain, LeCun & Bregler, NIPS 2014 (arXiv 1406.2984), section 3.2: which joints agree?
+"""The spatial model of Tompson, Jain, LeCun & Bregler, NIPS 2014 (arXiv 1406.2984): which joints agree?
 
 One round of messages between all joints, each joint to itself as well: joint v says where joint a can be, by a kernel
 of displacements that is learnt for the pair, and a takes the product of what it is told:

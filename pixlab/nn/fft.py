@@ -1,6 +1,6 @@
 """Real two-dimensional Fourier transforms that stay split over devices.
 
-`jnp.fft` gathers the whole batch on every device before XLA of 2026 (jax 0.12); here each device transforms its own.
+`jnp.fft` gathers the whole batch on every device in jax 0.10 (no longer in 0.12); here each transforms its own part.
 """
 
 from __future__ import annotations

@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.benchmarks.spatial_model import direct
 from pixlab.nn.fft import fast_size
 from pixlab.nn.fft_conv import alias_free, pair_convolutions
-
-
-def direct(maps, kernels):
-    """The same by `lax.conv_general_dilated`, which correlates: every kernel is turned round."""
-    a, v, n, m = kernels.shape
-    kernels = kernels[:, :, ::-1, ::-1].swapaxes(0, 1).reshape(v * a, 1, n, m)
-    pads = [(k - 1 - k // 2, k // 2) for k in (n, m)]
-    out = lax.conv_general_dilated(
-        maps, kernels, (1, 1), pads, feature_group_count=v, precision="highest", preferred_element_type=maps.dtype
-    )
-    return out.reshape(len(maps), v, a, *maps.shape[2:]).swapaxes(1, 2)
 
 
 def close(ours, theirs, tolerance=1e-5):
