@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
 import sys
@@ -51,9 +52,11 @@ class Predict:
                     print(f"error: {error}", file=sys.stderr)
                     unreadable = True
             for name, (_, files) in zip(photos, run.predict(list(photos.values())), strict=True):
-                for suffix, picture in files.items():
-                    path = self.out / f"{name}_{suffix}.png"
-                    _write(path, encode_png(picture), keep=self.out.resolve() in theirs)
+                for suffix, file in files.items():
+                    text = isinstance(file, dict)
+                    path = self.out / f"{name}_{suffix}.{'json' if text else 'png'}"
+                    content = (json.dumps(file, indent=1) + "\n").encode() if text else encode_png(file)
+                    _write(path, content, keep=self.out.resolve() in theirs)
                     print(path)
         if unreadable:
             raise SystemExit(2)

@@ -13,6 +13,7 @@ import numpy as np
 from pixlab.data.figures import JOINTS, figure
 from pixlab.data.images import read_image
 from pixlab.data.pipeline import Source
+from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
 
 FIGURES = {"train": (0, 2000), "test": (1_000_000, 200)}  # first seed and number of each split
@@ -20,6 +21,8 @@ LSP = (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
     "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
 )  # fmt: skip
+
+EVERY = tuple(dict.fromkeys((*JOINTS, *LSP)))  # what a blank frame has
 
 
 class People(NamedTuple):
@@ -35,12 +38,21 @@ def open_people(name: str, split: str) -> People:
     Raises UserError for an unknown name or split, and where files are absent or damaged.
     """
     name, _, path = name.partition(":")
+    if name == BLANK:
+        return People([blank_frame()], EVERY)
     if name == "figures":
         return People(Figures(split), JOINTS)
     if name == "pose_folder" and path:
         folder = PoseFolder(path, split)
         return People(folder, folder.joints)
     raise UserError(f"no source of people '{name}{':' + path if path else ''}'; there are figures and pose_folder:PATH")
+
+
+def blank_frame() -> dict[str, np.ndarray]:
+    """A frame of 480x720 as sources give it: grey, somebody in its middle."""
+    rng = np.random.default_rng(0)
+    places = rng.uniform((300, 150), (420, 330), (len(EVERY), 2))
+    return {"image": np.full((480, 720, 3), 128, np.uint8), "joints": places.astype(np.float32)}
 
 
 class Figures:

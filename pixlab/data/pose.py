@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 Frame = dict[str, Any]
+SIDES = ("left", "right")
 
 
 def counterparts(joints: Sequence[str]) -> Int[np.ndarray, k]:
@@ -56,12 +57,41 @@ def warp(
     to = np.array([(w - 1) / 2, (h - 1) / 2])
     places = (frame["joints"] - middle) @ forth.T + to
     shift = np.add(middle, 0.5) - back @ (to + 0.5)  # PIL counts from the corner of the first pixel
-    (a, b), (d, e) = back.tolist()
     image = Image.fromarray(frame["image"])
+    if scale <= 0.5:  # the average of what a pixel covers, or small things come and go
+        image = image.reduce(times := int(1 / scale))
+        back, shift = back / times, shift / times
+    (a, b), (d, e) = back.tolist()
     coefficients = (a, b, shift[0], d, e, shift[1])
     image = image.transform((w, h), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
     places = places[counterparts(joints)] if mirror else places
     return frame | {"image": np.asarray(image), "joints": places.astype(np.float32)}
+
+
+def torso(places: Float[np.ndarray, "k 2"], joints: Sequence[str]) -> tuple[Float[np.ndarray, 2], float]:
+    """(the middle between the shoulders' middle and the hips', the distance from the left hip to the right shoulder).
+
+    Of a pair of which one joint is labelled, that one is its middle; without the distance, that from the right hip to
+    the left shoulder is taken. NaN where the labels do not suffice.
+    """
+    at = {
+        f"{side}_{pair}": places[list(joints).index(f"{side}_{pair}")] for side in SIDES for pair in ("shoulder", "hip")
+    }
+    middles = []
+    for pair in ("shoulder", "hip"):
+        known = [at[f"{side}_{pair}"] for side in SIDES if np.isfinite(at[f"{side}_{pair}"]).all()]
+        middles.append(np.mean(known, 0) if known else np.full(2, np.nan))
+    across = (np.linalg.norm(at[f"{a}_hip"] - at[f"{b}_shoulder"]) for a, b in (SIDES, SIDES[::-1]))
+    return np.mean(middles, 0), float(next((length for length in across if np.isfinite(length)), np.nan))
+
+
+def view(frame: Frame, size: tuple[int, int], around: float = 0.0) -> tuple[tuple[float, float], float]:
+    """(middle, scale) for `warp` that bring the whole picture into `size`, or with `around` the square of so many torso
+    heights around the person (see `body`), where the torso is labelled."""
+    h, w = frame["image"].shape[:2]
+    if around and np.isfinite([*frame["torso"], frame["height"]]).all() and frame["height"] > 0:
+        return tuple(frame["torso"]), min(size) / (around * frame["height"])
+    return ((w - 1) / 2, (h - 1) / 2), min(size[0] / h, size[1] / w)
 
 
 def example(frame: Frame) -> Frame:

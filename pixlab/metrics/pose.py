@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,36 +13,35 @@ from pixlab.core import Batch, Metric, Tree
 RADII = tuple(range(21))  # per cent of the torso: the axis of the published curves
 
 
-def detection_rates(joints: Sequence[str], *, radii: Sequence[float] = RADII, report: Mapping[str, float]) -> Metric:
-    """Per cent of each joint's labelled examples within r per cent of the body's size, for {name: r} of `report`.
+def detection_rates(
+    joints: Sequence[str], radius: float, *, size: str = "size", radii: Sequence[float] = RADII
+) -> Metric:
+    """Per cent of each joint's labelled examples within `radius` per cent of the body's size: "wrist", ..., "mean".
 
     prediction["joints"] and example["joints"] are [k, 2] places (x, y) in one unit, example["known"] [k] is 0 for a
-    joint without a label, example["size"] what is 100 in the same unit. Rates are named "joint_name" and "mean_name",
-    the mean of the joints' rates; joints called left_X and right_X are one, X. A joint that is never labelled has no
-    rate. `curves` makes the whole curve of the same totals.
+    joint without a label, example[size] what is 100 in the same unit; without a size (0) the example counts nowhere.
+    Joints called left_X and right_X are one, X; "mean" is the mean of the joints' rates. A joint that is never
+    labelled has no rate. `curves` makes the whole curve of the same totals.
 
     With the distance from the left hip to the right shoulder as size, this is the measure of MODEC (Sapp & Taskar,
     CVPR 2013) and of Tompson et al. 2014 and 2015: r = 10 is the curves' middle, PCK@0.05 is r = 5, PCK@0.2 is r = 20.
-    With 0.6 of the head box's diagonal as size, r = 50 is MPII's PCKh@0.5.
-    Raises ValueError for a radius of `report` that is not among `radii`.
+    With the head's length as size, r = 50 is PCKh@0.5 (MPII's length is 0.6 of the head box's diagonal).
+    Raises ValueError for a radius that is not among `radii`.
     """
-    if missing := [r for r in report.values() if r not in radii]:
-        raise ValueError(f"no radius {missing[0]} among those that are counted: {list(radii)}")
+    if radius not in radii:
+        raise ValueError(f"no radius {radius} among those that are counted: {list(radii)}")
 
     def stats(prediction: Batch, example: Batch) -> Tree:
-        known = example["known"]
-        error = 100 * distances(prediction["joints"], example["joints"], known) / example["size"]
+        whole = example[size]
+        known = example["known"] * (whole > 0)
+        error = 100 * distances(prediction["joints"], example["joints"], known) / jnp.where(whole > 0, whole, 1)
         hits = (error[:, None] <= jnp.asarray(radii, jnp.float32)[None]) * known[:, None]
         return {"hits": hits.astype(jnp.float32), "known": known}
 
     def result(total: Tree) -> dict[str, float]:
-        rates = {name: curve for name, curve in curves(joints, total).items() if np.isfinite(curve).all()}
-        at = {name: list(radii).index(r) for name, r in report.items()}
-        out = {}
-        for name, index in at.items():
-            out |= {f"{joint}_{name}": float(curve[index]) for joint, curve in rates.items()}
-            out[f"mean_{name}"] = float(np.mean([curve[index] for curve in rates.values()])) if rates else float("nan")
-        return out
+        at = list(radii).index(radius)
+        rates = {name: float(curve[at]) for name, curve in curves(joints, total).items() if np.isfinite(curve[at])}
+        return rates | {"mean": float(np.mean(list(rates.values()))) if rates else float("nan")}
 
     return Metric(stats, result)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+import numpy.typing
 from jaxtyping import Array, Float
 
 from pixlab.nn.fft_conv import Method, pair_convolutions
@@ -28,10 +28,10 @@ def softplus(x: Float[Array, "*n"], beta: float = 1.0) -> Float[Array, "*n"]:
     return jnp.logaddexp(beta * x, 0.0) / beta
 
 
-def inverse_softplus(y: ArrayLike, beta: float = 1.0) -> Float[Array, ...]:
+def inverse_softplus(y: np.typing.ArrayLike, beta: float = 1.0) -> Float[np.ndarray, ...]:
     """The x whose `softplus` is y > 0, exact for small y too."""
-    y = beta * jnp.asarray(y, jnp.float32)
-    return (y + jnp.log(-jnp.expm1(-y))) / beta
+    y = beta * np.asarray(y, np.float64)
+    return np.asarray((y + np.log(-np.expm1(-y))) / beta, np.float32)
 
 
 class SpatialModel(nn.Module):
@@ -73,9 +73,24 @@ class SpatialModel(nn.Module):
         return jnp.exp(message.sum(2)).transpose(0, 2, 3, 1)
 
 
-def kernels_from(histograms: Float[np.ndarray, "a v h w"], beta: float = 1.0) -> Float[Array, "a v h w"]:
+def kernels_from(histograms: Float[np.ndarray, "a v h w"], beta: float = 1.0) -> Float[np.ndarray, "a v h w"]:
     """The model's kernels whose softplus is these histograms, or SMALLEST where that is more."""
     return inverse_softplus(np.maximum(histograms, SMALLEST), beta)
+
+
+def kernels_from_places(
+    places: Float[np.ndarray, "n v 2"], joints: int, window: tuple[int, int], sigma: float, beta: float = 1.0
+) -> Float[np.ndarray, "a v h w"]:
+    """Kernels to start from: `displacement_histograms`, each so scaled that a heat-map that is a Gaussian of `sigma`
+    cells and height 1 gives a message of at most 1. (Of sum 1, the product of all messages would be next to nothing.)
+    """
+    from scipy.ndimage import gaussian_filter
+
+    histograms = displacement_histograms(places, joints, window)
+    for pair in np.ndindex(histograms.shape[:2]):
+        smooth = gaussian_filter(histograms[pair], sigma, mode="constant")
+        histograms[pair] /= 2 * np.pi * sigma**2 * smooth.max()
+    return kernels_from(histograms, beta)
 
 
 def displacement_histograms(

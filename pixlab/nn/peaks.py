@@ -11,6 +11,16 @@ Finer = Literal["fit", "quarter", "none"]
 LEAST = 1e-6  # what logarithms are taken of at least
 
 
+def cells(pixels: Float[Array, "*n 2"], stride: int) -> Float[Array, "*n 2"]:
+    """Places in pixels as places on a map with one cell for stride x stride pixels, the first cell on the first."""
+    return (pixels + 0.5) / stride - 0.5
+
+
+def pixels(cells: Float[Array, "*n 2"], stride: int) -> Float[Array, "*n 2"]:
+    """The inverse of `cells`."""
+    return (cells + 0.5) * stride - 0.5
+
+
 def peaks(maps: Float[Array, "b h w k"], finer: Finer = "fit") -> tuple[Float[Array, "b k 2"], Float[Array, "b k"]]:
     """((x, y) of each map's highest cell, made finer, and its value); of equal cells the first, row by row.
 

@@ -24,27 +24,36 @@ def scored(metric, predictions, truths, known, sizes):
 def test_by_hand():
     truths = np.zeros((2, 3, 2), np.float32)
     predictions = np.float32([[[3, 4], [10, 0], [0, 0]], [[0, 10], [20, 0], [0, 21]]])  # 5, 10, 0 and 10, 20, 21 away
-    metric = detection_rates(JOINTS, report={"r5": 5, "r10": 10, "r20": 20})
-    total = scored(metric, predictions, truths, np.ones((2, 3), np.float32), np.float32([100, 200]))
-    rates = metric.result(total)  # errors in per cent: 5, 10, 0 and 5, 10, 10.5
-    expected = {"nose_r5": 100, "wrist_r5": 25, "mean_r5": 62.5, "nose_r10": 100, "wrist_r10": 75, "mean_r10": 87.5}
-    assert rates == pytest.approx(expected | {"nose_r20": 100, "wrist_r20": 100, "mean_r20": 100})
+    metrics = {radius: detection_rates(JOINTS, radius) for radius in (5, 10, 20)}
+    total = scored(metrics[5], predictions, truths, np.ones((2, 3), np.float32), np.float32([100, 200]))
+    rates = {radius: metric.result(total) for radius, metric in metrics.items()}  # 5, 10, 0 and 5, 10, 10.5 per cent
+    assert rates[5] == pytest.approx({"nose": 100, "wrist": 25, "mean": 62.5})
+    assert rates[10] == pytest.approx({"nose": 100, "wrist": 75, "mean": 87.5})
+    assert rates[20] == pytest.approx({"nose": 100, "wrist": 100, "mean": 100})
     assert curves(JOINTS, total)["wrist"].tolist() == [25] * 10 + [75] + [100] * 10
 
 
 def test_joints_without_a_label_count_nowhere():
     truths = np.float32([[[0, 0], [np.nan, np.nan], [5, 5]]])
-    metric = detection_rates(JOINTS, report={"r10": 10})
+    metric = detection_rates(JOINTS, 10)
     total = scored(metric, np.zeros((1, 3, 2), np.float32), truths, np.float32([[1, 0, 0]]), np.float32([10]))
-    assert metric.result(total) == {"nose_r10": 100.0, "mean_r10": 100.0}
+    assert metric.result(total) == {"nose": 100.0, "mean": 100.0}
 
 
 def test_nothing_labelled_is_no_score():
-    metric = detection_rates(JOINTS, report={"r10": 10})
+    metric = detection_rates(JOINTS, 10)
     total = scored(metric, np.zeros((1, 3, 2)), np.zeros((1, 3, 2)), np.zeros((1, 3)), np.ones(1))
-    assert np.isnan(metric.result(total)["mean_r10"])
+    assert np.isnan(metric.result(total)["mean"])
 
 
 def test_a_radius_that_is_not_counted():
     with pytest.raises(ValueError, match="no radius 50 among"):
-        detection_rates(JOINTS, report={"PCKh": 50})
+        detection_rates(JOINTS, 50)
+
+
+def test_a_body_without_a_size_counts_nowhere():
+    metric = detection_rates(JOINTS, 10)
+    truths, known = np.zeros((2, 3, 2), np.float32), np.ones((2, 3), np.float32)
+    predictions = np.stack([truths[0], truths[0] + 50])
+    assert metric.result(scored(metric, predictions, truths, known, np.float32([10, 0])))["mean"] == 100
+    assert metric.result(scored(metric, predictions, truths, known, np.float32([10, 10])))["mean"] == 50
