@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Finer = Literal["fit", "quarter", "none"]
+Places = Float[Array | np.ndarray, "*n 2"]
 LEAST = 1e-6  # what logarithms are taken of at least
 
 
-def cells(pixels: Float[Array, "*n 2"], stride: int) -> Float[Array, "*n 2"]:
+def cells(pixels: Places, stride: int) -> Places:
     """Places in pixels as places on a map with one cell for stride x stride pixels, the first cell on the first."""
     return (pixels + 0.5) / stride - 0.5
 
 
-def pixels(cells: Float[Array, "*n 2"], stride: int) -> Float[Array, "*n 2"]:
+def pixels(cells: Places, stride: int) -> Places:
     """The inverse of `cells`."""
     return (cells + 0.5) * stride - 0.5
 
