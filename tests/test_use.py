@@ -260,16 +260,19 @@ def test_evaluate_says_which_splits_and_sources_there_are(run, tmp_path, capfd):
 # Data
 
 
-NAMES = ["rooms", "nyu_depth_v2", "nyu_labeled", "rgbd_folder"]
+READY = {"rgbd_folder", "pose_folder"}  # without preparation
+NAMES = ["rooms", "nyu_depth_v2", "nyu_labeled", "rgbd_folder", "figures", "flic", "flic:full", "flic:plus"]
+NAMES += ["pose_folder"]
 
 
 def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
     main(["data", "list"])
     text = capsys.readouterr().out
-    assert [line.split(":")[0] for line in text.splitlines()[2:] if line and line[0] != " "] == NAMES
-    assert all(f"python -m pixlab data prepare {name}" in text for name in NAMES[:3])
-    assert "data prepare rgbd_folder" not in text and "--source rgbd_folder:PATH" in text
-    assert text.count(str(data_dir)) == 3  # the folder, and where files downloaded by hand go
+    assert [line.split(": ")[0] for line in text.splitlines()[2:] if line and line[0] != " "] == NAMES
+    for name in NAMES:
+        assert (f"python -m pixlab data prepare {name}\n" in text) == (name not in READY)
+        assert (f"--source {name}:PATH\n" in text) == (name in READY)
+    assert text.count(str(data_dir)) == 6  # the folder, and where files downloaded by hand go
 
 
 def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -84,6 +85,19 @@ def rgbd_folder(path: str, split: str, *, normals: bool) -> Source:
     return RgbdFolder(folder, split, normals=normals, cache=_cache("rgbd_folder", folder))
 
 
+def flic(config: str, split: str) -> Source:
+    """TFDS flic: "small", "full" or "plus". Raises UserError with the command that prepares it."""
+
+    def read() -> Source:
+        from pixlab.data.flic import Flic
+
+        return Flic(data_dir(), split, config=config)
+
+    name = "flic" if config == "small" else f"flic:{config}"
+    _need(name, _flic_ready(config))
+    return _open(name, read)
+
+
 def prepare(name: str, how: Callable[[], str]) -> str:
     """What `how` says in the end. Raises UserError where the data cannot be fetched, read or written."""
     try:
@@ -98,7 +112,7 @@ def prepare(name: str, how: Callable[[], str]) -> str:
 
 def _open(name: str, read: Callable[[], Source]) -> Source:
     """What `read` opens, with the remedy that error messages name where the prepared files are damaged."""
-    remedy = f"delete {data_dir() / name} and run: python -m pixlab data prepare {name}"
+    remedy = f"delete {data_dir() / name.partition(':')[0]} and run: python -m pixlab data prepare {name}"
     try:
         source = read()
     except UserError:
@@ -128,6 +142,10 @@ def _prepare_rooms() -> str:
     return f"rooms is prepared in {builder.data_path}"
 
 
+def _prepare_figures() -> str:
+    return f"{_prepare_rooms()}; figures are drawn in them"
+
+
 def _rooms_ready() -> bool:
     return any((data_dir() / "rooms").glob("*/dataset_info.json"))
 
@@ -145,6 +163,24 @@ def _prepare_nyu() -> str:
     return f"nyu_depth_v2 is prepared in {builder.data_path}"
 
 
+def _flic_ready(config: str) -> bool:
+    folders = [data_dir() / "flic" / each for each in ("small", config)]
+    return all(any(folder.glob("*/dataset_info.json")) for folder in folders)
+
+
+def _prepare_flic(config: str) -> str:
+    from pixlab.data.builders.flic import Builder
+
+    for each in dict.fromkeys(("small", config)):  # small has the test frames of all
+        builder = Builder(config=each, data_dir=data_dir(), file_format="array_record", by_hand=by_hand_dir("flic"))
+        builder.download_and_prepare()
+    return f"flic is prepared in {builder.data_path}"
+
+
+def _flic_by_hand(files: str) -> str:
+    return f"nothing, or where Google Drive refuses, {files} into {by_hand_dir('flic')}"
+
+
 def _labeled_ready() -> bool:
     return (by_hand_dir("nyu_labeled") / "nyu_depth_v2_labeled.mat").exists()
 
@@ -159,8 +195,8 @@ def _prepare_labeled() -> str:
     return f"nyu_labeled is ready in {folder}: {counts['train']} training and {counts['test']} test frames"
 
 
-def _explain_folder() -> str:
-    return "rgbd_folder needs no preparation: give --source rgbd_folder:PATH"
+def _explain_folder(name: str) -> str:
+    return f"{name} needs no preparation: give --source {name}:PATH"
 
 
 def _labeled_by_hand() -> str:
@@ -207,6 +243,56 @@ CATALOGUE = (
         "any",
         lambda: "NAME_rgb.jpg, NAME_depth.png in millimetres, optionally train.txt and test.txt or frames.csv",
         None,
-        _explain_folder,
+        functools.partial(_explain_folder, "rgbd_folder"),
+    ),
+    Entry(
+        "figures",
+        "2000 + 200 pictures of procedural people with 15 joints, drawn in the rooms when they are read",
+        "made on this machine, the same everywhere",
+        "Apache-2.0, as pixlab",
+        "nothing beyond rooms",
+        lambda: "nothing",
+        _rooms_ready,
+        _prepare_figures,
+    ),
+    Entry(
+        "flic",
+        "FLIC: 3,987 + 1,016 film frames, 480x720, of one person each with 11 joints of the upper body",
+        "TFDS, from Sapp & Taskar, CVPR 2013",
+        "see bensapp.github.io/flic-dataset.html; cite Sapp & Taskar",
+        "300 MB archive",
+        lambda: _flic_by_hand("FLIC.zip"),
+        lambda: _flic_ready("small"),
+        lambda: _prepare_flic("small"),
+    ),
+    Entry(
+        "flic:full",
+        "all 20,928 frames of FLIC with the occluded, non-frontal and wrongly labelled people; tests are those of flic",
+        "TFDS, from Sapp & Taskar, CVPR 2013",
+        "see bensapp.github.io/flic-dataset.html; cite Sapp & Taskar",
+        "1.2 GB archive, and flic",
+        lambda: _flic_by_hand("FLIC-full.zip"),
+        lambda: _flic_ready("full"),
+        lambda: _prepare_flic("full"),
+    ),
+    Entry(
+        "flic:plus",
+        "FLIC-plus: the frames of flic:full that share no scene with the tests; tests are those of flic",
+        "Tompson et al., NIPS 2014 (cims.nyu.edu/~tompson/flic_plus.htm), of FLIC by Sapp & Taskar",
+        "see bensapp.github.io/flic-dataset.html; cite both",
+        "1.2 GB archive, the same as flic:full's, and flic",
+        lambda: _flic_by_hand("FLIC-full.zip and tr_plus_indices.mat"),
+        lambda: _flic_ready("plus"),
+        lambda: _prepare_flic("plus"),
+    ),
+    Entry(
+        "pose_folder",
+        "your own folder of pictures with joints.json (pixlab/data/people.py has the layout)",
+        "you",
+        "yours",
+        "any",
+        lambda: 'joints.json: [{"file": "NAME.jpg", "joints": [[x, y, visible], ...]}, ...]',
+        None,
+        functools.partial(_explain_folder, "pose_folder"),
     ),
 )

@@ -60,7 +60,7 @@ def test_what_a_folder_must_hold(folder, text, words):
 
 
 def test_unknown_names(folder):
-    with pytest.raises(UserError, match="no source of people 'crowd'; there are figures and pose_folder:PATH"):
+    with pytest.raises(UserError, match=r"no source of people 'crowd'; there are figures, flic, .* pose_folder:PATH"):
         open_people("crowd", "train")
     people = open_people(f"pose_folder:{folder}", "train")
     assert select(people, ("neck", "left_hip")) == [12, 3]
