@@ -99,7 +99,8 @@ def export(config: PoseOptions, image: UInt8[np.ndarray, "h w 3"], prediction: B
     places = back_to_photo(prediction["joints"], image, config.size)
     files = {"skeleton": skeletons.draw(image, places, config.joints)}
     if "maps" in prediction:
-        files["heatmaps"] = skeletons.heat(image, maps := prediction["maps"], _covered(config, image, maps.shape[:2]))
+        covered = _covered(config, image, prediction["maps"].shape[:2])
+        files["heatmaps"] = skeletons.heat(image, prediction["maps"], config.joints, covered)
     found = np.column_stack([places, prediction["value"]]).astype(float).round(4).tolist()
     return files | {"joints": dict(zip(config.joints, found, strict=True))}
 

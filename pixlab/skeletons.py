@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from pixlab.colours import colour, distinct_colours
+from pixlab.colours import colour
 from pixlab.pictures import Panel, grid, strip
 
 LIMBS = (  # a limb is drawn where both of its joints are asked for
@@ -57,9 +57,12 @@ def draw(
 
 
 def heat(
-    image: UInt8[np.ndarray, "h w 3"], maps: Float[np.ndarray, "h2 w2 k"], box: tuple[float, ...] | None = None
+    image: UInt8[np.ndarray, "h w 3"],
+    maps: Float[np.ndarray, "h2 w2 k"],
+    joints: Sequence[str],
+    box: tuple[float, ...] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image in grey with every joint's heat-map, its highest cell full, over it in the joint's own colour.
+    """The image in grey with every joint's heat-map, its highest cell full, over it in the colour of its side.
 
     box: the part of the maps that the image covers (left, top, right, bottom, in cells from the corner); None: all.
     """
@@ -70,7 +73,9 @@ def heat(
 
     grey = np.array(Image.fromarray(image).convert("L"), np.float32)[..., None] * 0.5
     strength = np.clip(maps / np.maximum(maps.max((0, 1), keepdims=True), 1e-12), 0, 1) ** 2
-    tint = (strength @ distinct_colours(maps.shape[-1])) / np.maximum(strength.sum(-1, keepdims=True), 1e-6)
+    tint = (strength @ np.array([side_colour(joint) for joint in joints])) / np.maximum(
+        strength.sum(-1, keepdims=True), 1e-6
+    )
     cover = enlarge(strength.max(-1))[..., None]
     colours = np.stack([enlarge(channel) for channel in np.moveaxis(tint, -1, 0)], -1)
     return np.clip((1 - cover) * grey + cover * colours, 0, 255).round().astype(np.uint8)
@@ -90,7 +95,7 @@ def pose_strip(
         Panel("prediction", draw(photo, found, joints)),
     ]
     if "maps" in prediction:
-        panels.append(Panel("heat-maps", heat(photo, prediction["maps"])))
+        panels.append(Panel("heat-maps", heat(photo, prediction["maps"], joints)))
     return strip(panels)
 
 

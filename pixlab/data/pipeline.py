@@ -18,7 +18,7 @@ import numpy as np
 
 from pixlab.errors import UserError
 
-Example = dict[str, np.ndarray]
+Example = dict[str, np.ndarray | np.generic]
 WEIGHT = "weight"  # 1 for a real example of an evaluation batch, 0 for one that only fills the last batch
 
 
