@@ -73,12 +73,10 @@ def heat(
 
     grey = np.array(Image.fromarray(image).convert("L"), np.float32)[..., None] * 0.5
     strength = np.clip(maps / np.maximum(maps.max((0, 1), keepdims=True), 1e-12), 0, 1) ** 2
-    tint = (strength @ np.array([side_colour(joint) for joint in joints])) / np.maximum(
-        strength.sum(-1, keepdims=True), 1e-6
-    )
-    cover = enlarge(strength.max(-1))[..., None]
+    most, palette = strength.max(-1), np.array([side_colour(joint) for joint in joints])
+    tint = (strength @ palette) * (most / np.maximum(strength.sum(-1), 1e-6))[..., None]
     colours = np.stack([enlarge(channel) for channel in np.moveaxis(tint, -1, 0)], -1)
-    return np.clip((1 - cover) * grey + cover * colours, 0, 255).round().astype(np.uint8)
+    return np.clip((1 - enlarge(most)[..., None]) * grey + colours, 0, 255).round().astype(np.uint8)
 
 
 def pose_strip(

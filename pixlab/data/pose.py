@@ -90,7 +90,7 @@ def view(frame: Frame, size: tuple[int, int], around: float = 0.0) -> tuple[tupl
     heights around the person (see `body`), where the torso is labelled."""
     h, w = frame["image"].shape[:2]
     if around and np.isfinite([*frame["torso"], frame["height"]]).all() and frame["height"] > 0:
-        return tuple(frame["torso"]), min(size) / (around * frame["height"])
+        return tuple(map(float, frame["torso"])), min(size) / (around * frame["height"])
     return ((w - 1) / 2, (h - 1) / 2), min(size[0] / h, size[1] / w)
 
 

@@ -5,13 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pixlab.losses.heatmap import gaussian_maps
 from pixlab.models.tompson_spatial import (
     SpatialModel,
     displacement_histograms,
     inverse_softplus,
     kernels_from,
+    kernels_from_places,
     softplus,
 )
+from pixlab.nn.fft_conv import pair_convolutions
 
 E = np.float32(
     [[[.1, 0, -.2, 0, .3], [0, .9, .2, 0, 0], [0, .1, 0, -.5, 0], [.2, 0, 0, 0, .6]],
@@ -68,8 +71,8 @@ def test_gradients_by_loops():
 @pytest.mark.parametrize(("beta", "value"), [(0.5, -15.20130490), (1, -6.90725524), (2, -3.10680397)])
 def test_inverse_softplus(beta, value):
     np.testing.assert_allclose(inverse_softplus(1e-3, beta), value, rtol=1e-5)
-    y = jnp.asarray([1e-6, 1e-3, 0.5, 3.0, 80.0])
-    np.testing.assert_allclose(softplus(inverse_softplus(y, beta), beta), y, rtol=1e-4)
+    y = np.array([1e-6, 1e-3, 0.5, 3.0, 80.0])
+    np.testing.assert_allclose(softplus(jnp.asarray(inverse_softplus(y, beta)), beta), y, rtol=1e-4)
 
 
 def test_the_torso_is_told_and_not_asked():
@@ -135,11 +138,23 @@ def test_kernels_from_histograms_point_from_joint_to_joint():
     rng = np.random.default_rng(0)
     first = rng.uniform(8, 22, (200, 2))
     places = np.stack([first, first + (5, -3) + rng.normal(0, 0.5, first.shape)], 1)
-    kernels = kernels_from(displacement_histograms(places, 2, (24, 24), blur=1))
+    kernels = jnp.asarray(kernels_from(displacement_histograms(places, 2, (24, 24), blur=1)))
     maps = np.zeros((1, 30, 30, 2), np.float32)
     maps[0, 12, 20, 0] = 1
     spatial = SpatialModel(2, window=(24, 24))
-    bias = jnp.full((2, 2), inverse_softplus(1e-5))
+    bias = jnp.full((2, 2), inverse_softplus(1e-5), jnp.float32)
     out = spatial.apply({"params": {"kernel": kernels, "bias": bias}}, jnp.asarray(maps))
     assert np.unravel_index(out[0, ..., 1].argmax(), (30, 30)) == (17, 17)
     assert np.unravel_index(out[0, ..., 0].argmax(), (30, 30)) == (12, 20)
+
+
+def test_first_kernels_let_an_edge_say_1_at_most():
+    rng = np.random.default_rng(0)
+    first = rng.uniform(5, 15, (300, 1, 2))
+    places = np.concatenate([first, first + rng.normal((6, -2), 2, (300, 1, 2))], 1)  # joint 1 lies below joint 0
+    kernels = softplus(jnp.asarray(kernels_from_places(places, 2, (40, 40), 1.5)))
+    peak = gaussian_maps(jnp.full((1, 2, 2), 20.0), jnp.ones((1, 2)), (41, 41)).transpose(0, 3, 1, 2)
+    told = np.asarray(pair_convolutions(peak, kernels))[0]
+    np.testing.assert_allclose(told.max((2, 3)), 1, rtol=0.02)
+    y, x = np.unravel_index(told[1, 0].argmax(), (41, 41))
+    assert abs(y - 26) <= 1 and abs(x - 18) <= 1

@@ -1,0 +1,52 @@
+"""Pictures of people: what is drawn is where it should be."""
+
+import numpy as np
+
+from pixlab.skeletons import LEFT, MIDDLE, RIGHT, draw, heat, kernels_picture, limbs, pose_strip
+
+JOINTS = ("nose", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
+PLACES = np.float32([[60, 20], [80, 40], [40, 40], [90, 70], [30, 70]])
+
+
+def test_limbs_between_the_joints_that_there_are():
+    named = {(JOINTS[a], JOINTS[b]) for a, b in limbs(JOINTS)}
+    assert ("left_shoulder", "left_elbow") in named and ("nose", "right_shoulder") in named and len(named) == 5
+    with_neck = (*JOINTS, "neck")
+    named = {(with_neck[a], with_neck[b]) for a, b in limbs(with_neck)}
+    assert ("nose", "neck") in named and ("nose", "left_shoulder") not in named
+
+
+def test_joints_and_limbs_have_the_colours_of_their_sides():
+    black = np.zeros((100, 120, 3), np.uint8)
+    drawn = draw(black, PLACES, JOINTS)
+    assert not black.any()
+    for (x, y), colour in zip(PLACES.astype(int), (MIDDLE, LEFT, RIGHT, LEFT, RIGHT), strict=True):
+        assert tuple(drawn[y, x]) == colour
+    assert tuple(drawn[55, 85]) == LEFT and tuple(drawn[55, 35]) == RIGHT and tuple(drawn[40, 60]) == MIDDLE
+
+
+def test_what_is_not_known_is_not_drawn():
+    places = PLACES.copy()
+    places[3] = np.nan
+    drawn = draw(np.zeros((100, 120, 3), np.uint8), places, JOINTS, np.float32([1, 1, 1, 1, 0]))
+    assert not drawn[60:].any() and drawn[40, 80].any()
+
+
+def test_heat_is_brightest_where_a_map_is_highest():
+    image = np.full((40, 60, 3), 200, np.uint8)
+    maps = np.zeros((10, 15, 2), np.float32)
+    maps[2, 4, 0], maps[7, 10, 1] = 0.01, 5
+    tinted = heat(image, maps, ("left_wrist", "right_wrist"))
+    assert np.abs(tinted[9:11, 17:19].astype(int) - LEFT).max() < 40
+    assert np.abs(tinted[29:31, 41:43].astype(int) - RIGHT).max() < 40
+    assert (tinted[0, 0] == 100).all()
+    half = heat(image[:, :28], maps, ("left_wrist", "right_wrist"), (0, 0, 7, 10))  # the left part of the maps
+    np.testing.assert_allclose(half[:, :22].astype(int), tinted[:, :22], atol=8)
+
+
+def test_a_strip_and_kernels_can_be_drawn_of_anything():
+    example = {"joints": PLACES / 4, "known": np.ones(5, np.float32)}
+    prediction = {"joints": PLACES / 4 + 200, "maps": np.zeros((5, 6, 5), np.float32)}
+    assert pose_strip(np.zeros((25, 30, 3), np.float32), example, prediction, JOINTS).shape[2] == 3
+    kernels = np.random.default_rng(0).uniform(0, 1, (2, 3, 20, 30)).astype(np.float32)
+    assert kernels_picture(kernels, JOINTS[:2], JOINTS[:3]).dtype == np.uint8
