@@ -37,13 +37,9 @@ from pixlab.net import Net, init_all
 from pixlab.nn.peaks import cells, peaks, pixels
 from pixlab.pose_task import PoseOptions
 from pixlab.run import Experiment
+from pixlab.skeletons import limbs
 
 AT_MOST = 1000  # training examples that displacements are counted over, evenly spread
-LIMBS = (  # a graph made by hand: limbs, and the torso tells everyone
-    ("nose", "left_shoulder"), ("nose", "right_shoulder"), ("left_shoulder", "right_shoulder"),
-    ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"), ("right_shoulder", "right_elbow"),
-    ("right_elbow", "right_wrist"), ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"),
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Config(PoseOptions):
 
 
 QUICK = Config(
-    source="figures", size=(120, 160), batch=8, width=24, window=(60, 80), detector_steps=500, spatial_steps=100,
+    source="figures", size=(120, 160), batch=8, width=24, window=(60, 80), detector_steps=700, spatial_steps=100,
     joint_steps=150, save_every=200, eval_every=0,
 )  # fmt: skip
 PAPER = Config()
@@ -192,11 +188,12 @@ def recipe(config: Config) -> Recipe:
 
 
 def edges(config: Config) -> tuple[tuple[int, ...], ...] | None:
-    """Who hears from whom, [joint, joint or torso]; None: everyone from everyone."""
+    """Who hears from whom, [joint, joint or torso]; None: everyone from everyone. The torso tells all."""
     if config.graph == "full":
         return None
-    pairs = {*LIMBS, *((b, a) for a, b in LIMBS), *((joint, joint) for joint in config.joints)}
-    return tuple((*(int((a, v) in pairs) for v in config.joints), 1) for a in config.joints)
+    count = len(config.joints)
+    pairs = {*limbs(config.joints), *((joint, joint) for joint in range(count))}
+    return tuple((*(int((a, v) in pairs or (v, a) in pairs) for v in range(count)), 1) for a in range(count))
 
 
 @functools.cache

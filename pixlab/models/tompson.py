@@ -24,6 +24,7 @@ from pixlab.nn.pool import max_pool
 from pixlab.nn.upsample import nearest_upsample
 
 CELL, WINDOW = 4, 64  # pixels of a bank from one answer to the next, and that one answer sees
+HE = nn.initializers.he_normal()  # and next to nothing at the end: else the first steps go into undoing the maps
 BEFORE = 30  # rows that the first answer sees above the image: its window's middle is the middle of the first cell
 
 
@@ -35,10 +36,10 @@ class Bank(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
         for index in (1, 2, 3):
-            x = nn.relu(Conv(self.width, (5, 5), padding="VALID", name=f"conv{index}")(x))
+            x = nn.relu(Conv(self.width, (5, 5), padding="VALID", kernel_init=HE, name=f"conv{index}")(x))
             if index < 3:
                 x = max_pool(x, 2, 2)
-        return Conv(4 * self.width, (9, 9), padding="VALID", name="fc1")(x)
+        return Conv(4 * self.width, (9, 9), padding="VALID", kernel_init=HE, name="fc1")(x)
 
 
 class Detector(nn.Module):
@@ -71,8 +72,8 @@ class Detector(nn.Module):
                 one = nearest_upsample(bank(windows(x, count, (BEFORE, BEFORE))), 2**level)
             total = total + one[:, : size[0], : size[1]]
         x = nn.relu(total)
-        x = nn.relu(Conv(2 * self.width, (1, 1), name="fc2")(x))
-        return Conv(self.joints, (1, 1), name="fc3")(x)
+        x = nn.relu(Conv(2 * self.width, (1, 1), kernel_init=HE, name="fc2")(x))
+        return Conv(self.joints, (1, 1), kernel_init=nn.initializers.normal(0.002), name="fc3")(x)
 
 
 def half(image: Float[Array, "b h w c"], times: int) -> Float[Array, "b h2 w2 c"]:
