@@ -10,9 +10,9 @@ Estimation", NIPS 2014 (arXiv 1406.2984).
 A detector gives a heat-map for each joint; then, with the detector held, the spatial model learns where joints can be,
 given the others; then both learn together. Where the torso is, is given, and tells whom of several people is meant.
 
-What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam. The
-kernels' histograms are scaled so that the most that an edge says is 1: of sum 1, the product of all messages would be
-too small to learn from.
+What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam. Kernels
+start from histograms as in the paper, but not of sum 1, and biases not near 0: messages start between 0.7 and 1. Else
+the product of ten messages is too small to learn from, and counts what joints have in common ten times.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ import dataclasses
 import functools
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from pixlab import pose_task
-from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.core import Aux, Batch, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data, examples
 from pixlab.data.pose import counterparts
 from pixlab.errors import UserError
 from pixlab.losses.heatmap import gaussian_maps, heatmap_loss
 from pixlab.models.tompson import CELL, Detector
-from pixlab.models.tompson_spatial import SpatialModel, kernels_from_places
+from pixlab.models.tompson_spatial import SpatialModel, first_parameters
 from pixlab.net import Net, init_all
 from pixlab.nn.peaks import cells, peaks, pixels
 from pixlab.pose_task import PoseOptions
@@ -43,15 +44,11 @@ AT_MOST = 1000  # training examples that displacements are counted over, evenly 
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(PoseOptions):
-    """Pose by a part detector and a spatial model (Tompson et al. 2014)."""
+class Spatial(PoseOptions):
+    """A spatial model (Tompson et al. 2014)."""
 
-    banks: int = 3
-    """Resolutions that the detector looks at."""
-    width: int = 128
-    """Maps of the detector's first layers."""
     graph: Literal["full", "limbs", "none"] = "full"
-    """Whom each joint hears from: everyone, its neighbours on the body, or nobody (the detector alone)."""
+    """Whom each joint hears from: everyone, its neighbours on the body, or nobody (there is no spatial model)."""
     window: tuple[int, int] = (128, 128)
     """Cells of 4x4 pixels of the spatial model's kernels."""
     beta: float = 1.0
@@ -62,22 +59,16 @@ class Config(PoseOptions):
     """How kernels are convolved: Fourier transforms, or the same as matrix products."""
     sigma: float = 1.5
     """Standard deviation in cells of the Gaussians that heat-maps should be."""
-    detector_steps: int = 60_000
-    """Steps of the detector alone."""
     spatial_steps: int = 10_000
-    """Steps of the spatial model on the detector's output."""
-    joint_steps: int = 20_000
-    """Steps of both together."""
-    lr: float = 1e-3
-    """Adam's rate for the detector; a tenth of it when both learn together."""
+    """Steps of the spatial model alone."""
     spatial_lr: float = 0.02
     """Adam's rate for the spatial model."""
 
     def check(self) -> None:
         """See Options.check."""
         super().check()
-        self.at_least(1, "banks", "width", "window", "detector_steps")
-        self.at_least(0, "spatial_steps", "joint_steps", "lr", "spatial_lr")
+        self.at_least(1, "window")
+        self.at_least(0, "spatial_steps", "spatial_lr")
         self.at_least(0.1, "sigma")
         if any(n % CELL for n in self.size):
             raise UserError(f"--size {self.size[0]} {self.size[1]}: give multiples of {CELL}")
@@ -85,6 +76,28 @@ class Config(PoseOptions):
             raise UserError(f"--beta {self.beta}: the paper has it between 1/2 and 2")
         if not 0 < self.epsilon <= 0.01:
             raise UserError(f"--epsilon {self.epsilon}: the paper has it above 0 and at most 0.01")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Spatial):
+    """Pose by a part detector and a spatial model (Tompson et al. 2014)."""
+
+    banks: int = 3
+    """Resolutions that the detector looks at."""
+    width: int = 128
+    """Maps of the detector's first layers."""
+    detector_steps: int = 60_000
+    """Steps of the detector alone."""
+    joint_steps: int = 20_000
+    """Steps of both together."""
+    lr: float = 1e-3
+    """Adam's rate for the detector; a tenth of it when both learn together."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.at_least(1, "banks", "width", "detector_steps")
+        self.at_least(0, "joint_steps", "lr")
 
 
 QUICK = Config(
@@ -133,16 +146,10 @@ PUBLISHED_5 = (90.7, 70.4, 50.2, 55.4)  # of the table in Tompson et al. 2015, "
 
 def recipe(config: Config) -> Recipe:
     """The stages, the loss, the scores."""
-    count, size = len(config.joints), tuple(n // CELL for n in config.size)
-    module = Detector(count, config.banks, config.width)
+    module = Detector(len(config.joints), config.banks, config.width)
     nets = {"detector": Net("detector", module, ((1, *config.size, 3),), jnp.dtype(config.dtype))}
     if config.graph != "none":
-        kernels = dict(window=config.window, beta=config.beta, epsilon=config.epsilon)
-        module = SpatialModel(count, **kernels, edges=edges(config), method=config.method)
-        nets["spatial"] = Net("spatial", module, ((1, *size, count + 1),))
-
-    def gaussians(places, known):
-        return gaussian_maps(cells(places, CELL), known, size, config.sigma)
+        nets["spatial"] = spatial_net(config)
 
     def detected(params, carry, batch, **mode):
         """The detector's heat-maps."""
@@ -150,13 +157,12 @@ def recipe(config: Config) -> Recipe:
 
     def corrected(params, carry, batch, **mode):
         """Those that the spatial model makes of them and of where the torso is."""
-        torso = gaussians(batch["torso"][:, None], batch["torso_known"][:, None])
-        maps = jnp.concatenate([detected(params, carry, batch, **mode), torso], -1)
+        maps = with_torso(detected(params, carry, batch, **mode), batch, config)
         return nets["spatial"](params, carry, maps, **mode)[0]
 
     def loss_of(maps):
         def loss(params, carry, batch, key):
-            target = gaussians(batch["joints"], batch["known"])
+            target = gaussians(batch["joints"], batch["known"], config)
             return heatmap_loss(maps(params, carry, batch, train=True, key=key), target, batch["known"]), Aux()
 
         return loss
@@ -180,14 +186,31 @@ def recipe(config: Config) -> Recipe:
         stages.append(stage(config.joint_steps, corrected, detector=config.lr / 10, spatial=config.spatial_lr))
 
     def pretrained(params):
-        start = {"spatial": params["spatial"] | {"kernel": first_kernels(config)}} if "spatial" in nets else {}
-        return params | start
+        return params | ({"spatial": first_spatial(config)} if "spatial" in nets else {})
 
     render = functools.partial(pose_task.render, config)
     return Recipe(init_all(*nets.values()), tuple(stages), predict, pose_task.metrics(config), render, pretrained)
 
 
-def edges(config: Config) -> tuple[tuple[int, ...], ...] | None:
+def spatial_net(config: Spatial) -> Net:
+    """The spatial model: heat-maps of the joints, then the torso's."""
+    count = len(config.joints)
+    options = dict(window=config.window, beta=config.beta, epsilon=config.epsilon, method=config.method)
+    module = SpatialModel(count, **options, edges=edges(config))
+    return Net("spatial", module, ((1, *(n // CELL for n in config.size), count + 1),))
+
+
+def gaussians(places: jax.Array, known: jax.Array, config: Spatial) -> jax.Array:
+    """Heat-maps as they should be, of places in pixels."""
+    return gaussian_maps(cells(places, CELL), known, tuple(n // CELL for n in config.size), config.sigma)
+
+
+def with_torso(maps: jax.Array, batch: Batch, config: Spatial) -> jax.Array:
+    """Heat-maps with that of the torso, as far as it is known, after them."""
+    return jnp.concatenate([maps, gaussians(batch["torso"][:, None], batch["torso_known"][:, None], config)], -1)
+
+
+def edges(config: Spatial) -> tuple[tuple[int, ...], ...] | None:
     """Who hears from whom, [joint, joint or torso]; None: everyone from everyone. The torso tells all."""
     if config.graph == "full":
         return None
@@ -197,9 +220,9 @@ def edges(config: Config) -> tuple[tuple[int, ...], ...] | None:
 
 
 @functools.cache
-def first_kernels(config: Config) -> np.ndarray:
-    """The spatial model's kernels from where joints lie in the training set, mirrored too: [joint, joint or torso]."""
-    split, (_, width) = data(config).splits["train"], config.size
+def first_spatial(config: Spatial) -> dict[str, np.ndarray]:
+    """The spatial model's first parameters, from where joints lie in the training set, mirrored too."""
+    split, (_, width) = pose_task.data(config).splits["train"], config.size
     places = []
     for example in examples(split, step=-(-len(split.source) // AT_MOST)):
         known = np.append(example["known"], example["torso_known"])[:, None] > 0
@@ -207,7 +230,7 @@ def first_kernels(config: Config) -> np.ndarray:
     places = np.stack(places)
     mirrored = places[:, [*counterparts(config.joints), len(config.joints)]] * (-1, 1) + (width - 1, 0)
     where = cells(np.concatenate([places, mirrored]), CELL)[..., ::-1]
-    return kernels_from_places(where, len(config.joints), config.window, config.sigma, config.beta)
+    return first_parameters(where, len(config.joints), config.window, config.sigma, beta=config.beta)
 
 
 def data(config: Config) -> Data:

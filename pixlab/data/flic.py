@@ -11,15 +11,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from pixlab.data.builders.flic import NAME, VERSION
+from pixlab.data.flic_joints import JOINTS
 from pixlab.errors import NoSplit, UserError
 
-POINTS = {
-    "left_shoulder": 0, "left_elbow": 1, "left_wrist": 2,
-    "right_shoulder": 3, "right_elbow": 4, "right_wrist": 5,
-    "left_hip": 6, "right_hip": 9,
-    "left_eye": 12, "right_eye": 13, "nose": 16,
-}  # fmt: skip
-JOINTS = tuple(POINTS)
+POINTS = dict(zip(JOINTS, (0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16), strict=True))  # which of FLIC's 29 columns
 
 
 class Flic:

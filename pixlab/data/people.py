@@ -16,7 +16,7 @@ from pixlab.data.pipeline import Source
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
 
-SOURCES = "figures, flic, flic:full, flic:plus and pose_folder:PATH"
+SOURCES = "figures, flic, flic:full, flic:plus, flic_joints:PATH and pose_folder:PATH"
 FIGURES = {"train": (0, 2000), "test": (1_000_000, 200)}  # first seed and number of each split
 LSP = (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
@@ -34,7 +34,7 @@ class People(NamedTuple):
 
 
 def open_people(name: str, split: str) -> People:
-    """The frames of `split` ("train" or "test") of "figures", "flic", "flic:full", "flic:plus" or "pose_folder:PATH".
+    """The frames of `split` ("train" or "test") of one of SOURCES.
 
     Raises UserError for an unknown name or split, and where files are absent or damaged.
     """
@@ -46,6 +46,10 @@ def open_people(name: str, split: str) -> People:
     if name == "pose_folder" and path:
         folder = PoseFolder(path, split)
         return People(folder, folder.joints)
+    if name == "flic_joints" and path:
+        from pixlab.data import flic_joints
+
+        return People(flic_joints.FlicJoints(path, split), flic_joints.JOINTS)
     if name == "flic" and path in ("", "full", "plus"):
         from pixlab.data import catalogue, flic
 

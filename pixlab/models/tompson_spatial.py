@@ -21,6 +21,7 @@ from pixlab.nn.fft_conv import Method, pair_convolutions
 
 SMALLEST = 1e-6  # the weight that a displacement starts with at least, which no example may have had
 BACKGROUND = 1e-5  # what the softplus of a bias starts at
+ITSELF = 1e-3  # and that of a joint's message to itself, where examples are given
 
 
 def softplus(x: Float[Array, "*n"], beta: float = 1.0) -> Float[Array, "*n"]:
@@ -78,19 +79,33 @@ def kernels_from(histograms: Float[np.ndarray, "a v h w"], beta: float = 1.0) ->
     return inverse_softplus(np.maximum(histograms, SMALLEST), beta)
 
 
-def kernels_from_places(
-    places: Float[np.ndarray, "n v 2"], joints: int, window: tuple[int, int], sigma: float, beta: float = 1.0
-) -> Float[np.ndarray, "a v h w"]:
-    """Kernels to start from: `displacement_histograms`, each so scaled that a heat-map that is a Gaussian of `sigma`
-    cells and height 1 gives a message of at most 1. (Of sum 1, the product of all messages would be next to nothing.)
+def first_parameters(
+    places: Float[np.ndarray, "n v 2"],
+    joints: int,
+    window: tuple[int, int],
+    sigma: float,
+    *,
+    background: float = 0.7,
+    beta: float = 1.0,
+) -> dict[str, Float[np.ndarray, ...]]:
+    """{"kernel", "bias"} to start from, given examples of places; see `displacement_histograms`.
+
+    Heat-maps that are Gaussians of `sigma` cells and height 1 make messages between `background` and 1: the bias is the
+    one, the histogram is scaled to the rest. So one edge can not rule out what the others say, and the product stays
+    within 0 and 1. To itself a joint says its own map: a kernel of one cell, next to no background.
     """
     from scipy.ndimage import gaussian_filter
 
-    histograms = displacement_histograms(places, joints, window)
-    for pair in np.ndindex(histograms.shape[:2]):
-        smooth = gaussian_filter(histograms[pair], sigma, mode="constant")
-        histograms[pair] /= 2 * np.pi * sigma**2 * smooth.max()
-    return kernels_from(histograms, beta)
+    weights = displacement_histograms(places, joints, window)
+    bias = np.full(weights.shape[:2], background)
+    for a, v in np.ndindex(bias.shape):
+        if a == v:
+            weights[a, v], bias[a, v] = 0, ITSELF
+            weights[a, v, window[0] // 2, window[1] // 2] = 1
+        else:
+            smooth = gaussian_filter(weights[a, v], sigma, mode="constant")
+            weights[a, v] *= (1 - background) / (2 * np.pi * sigma**2 * smooth.max())
+    return {"kernel": kernels_from(weights, beta), "bias": inverse_softplus(bias, beta)}
 
 
 def displacement_histograms(

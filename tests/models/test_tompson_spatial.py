@@ -9,12 +9,13 @@ from pixlab.losses.heatmap import gaussian_maps
 from pixlab.models.tompson_spatial import (
     SpatialModel,
     displacement_histograms,
+    first_parameters,
     inverse_softplus,
     kernels_from,
-    kernels_from_places,
     softplus,
 )
 from pixlab.nn.fft_conv import pair_convolutions
+from pixlab.nn.peaks import peaks
 
 E = np.float32(
     [[[.1, 0, -.2, 0, .3], [0, .9, .2, 0, 0], [0, .1, 0, -.5, 0], [.2, 0, 0, 0, .6]],
@@ -148,13 +149,40 @@ def test_kernels_from_histograms_point_from_joint_to_joint():
     assert np.unravel_index(out[0, ..., 0].argmax(), (30, 30)) == (12, 20)
 
 
-def test_first_kernels_let_an_edge_say_1_at_most():
+def test_first_parameters_say_between_the_background_and_1():
     rng = np.random.default_rng(0)
     first = rng.uniform(5, 15, (300, 1, 2))
     places = np.concatenate([first, first + rng.normal((6, -2), 2, (300, 1, 2))], 1)  # joint 1 lies below joint 0
-    kernels = softplus(jnp.asarray(kernels_from_places(places, 2, (40, 40), 1.5)))
+    params = first_parameters(places, 2, (40, 40), 1.5, background=0.7)
+    kernels, bias = (softplus(jnp.asarray(params[name])) for name in ("kernel", "bias"))
     peak = gaussian_maps(jnp.full((1, 2, 2), 20.0), jnp.ones((1, 2)), (41, 41)).transpose(0, 3, 1, 2)
-    told = np.asarray(pair_convolutions(peak, kernels))[0]
+    told = np.asarray(pair_convolutions(peak, kernels) + bias[None, :, :, None, None])[0]
     np.testing.assert_allclose(told.max((2, 3)), 1, rtol=0.02)
+    np.testing.assert_allclose(told.min((2, 3)), [[0.001, 0.7], [0.7, 0.001]], rtol=0.05)
+    np.testing.assert_allclose(told[0, 0], peak[0, 0] + 0.001, atol=1e-3)  # to itself, its own map
     y, x = np.unravel_index(told[1, 0].argmax(), (41, 41))
     assert abs(y - 26) <= 1 and abs(x - 18) <= 1
+
+
+def test_the_torso_tells_which_of_two_people_is_meant():
+    rng = np.random.default_rng(1)
+    head = rng.uniform((5, 5), (15, 45), (300, 1, 2))
+    spread = rng.normal(0, 1.5, (300, 2, 2))
+    hip, torso = head + spread[:, :1] + (12, 0), head + spread[:, 1:] + (6, 0)
+    params = first_parameters(np.concatenate([head, hip, torso], 1), 2, (40, 80), 1.5)
+    params = jax.tree.map(jnp.asarray, params)
+    two = np.array([[10, 12], [10, 38]], np.float32)  # heads of two people, (y, x)
+
+    def seen(who, heights):
+        at = np.stack([two, two + (12, 0)])[..., ::-1]  # [joint, person, (x, y)]
+        each = zip(jnp.asarray(at.swapaxes(0, 1))[:, None], heights, strict=True)
+        maps = [gaussian_maps(joints, jnp.full((1, 2), height), (30, 50)) for joints, height in each]
+        torso = jnp.asarray((two[who] + (6, 0))[::-1])[None, None]
+        maps = [sum(maps), gaussian_maps(torso, jnp.ones((1, 1)), (30, 50))]
+        return SpatialModel(2, (40, 80)).apply({"params": params}, jnp.concatenate(maps, -1))
+
+    for who in (0, 1):
+        out = seen(who, (1.0, 0.9) if who else (0.9, 1.0))  # the other one stands out more
+        places, _ = peaks(out)
+        np.testing.assert_allclose(places[0, 0], two[who][::-1], atol=0.5)
+        np.testing.assert_allclose(places[0, 1], two[who][::-1] + (0, 12), atol=0.5)
