@@ -15,11 +15,12 @@ _W, _H, _LEFT, _RIGHT, _TOP, _BOTTOM = 420, 220, 52, 12, 12, 26  # the drawing i
 _POINTS = 300  # a longer curve is drawn as the lowest and highest value of each of this many stretches
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number in few letters."""
     if value and not 1e-3 <= abs(value) < 1e5:
         digits, exponent = f"{value:.1e}".split("e")
         return f"{digits.removesuffix('.0')}e{int(exponent)}"
-    return f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def is_log(values: Float[np.ndarray, " n"]) -> bool:
@@ -28,7 +29,7 @@ def is_log(values: Float[np.ndarray, " n"]) -> bool:
     return bool(low > 0 and high / low > 20 and np.median(values) < low + (high - low) / 10)
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Values of 1, 2 and 5 times powers of ten where there is room for them, else powers of ten."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
@@ -93,10 +94,10 @@ def curve(
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across(s), down(v), strict=True))
 
     parts = []
-    for mark in _log_ticks(10**low, 10**high) if logarithmic else ticks(low, high, 6):
+    for mark in log_ticks(10**low, 10**high) if logarithmic else ticks(low, high, 6):
         y = float(down(np.float64(mark)))
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="axis" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(mark)}</text>')
+        parts.append(f'<text class="axis" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(mark)}</text>')
     for mark in ticks(float(first), float(last), 6):
         x = across(mark)
         anchor = "end" if x > _W - 30 else "middle"
@@ -122,9 +123,9 @@ def curve(
         parts.append(f'<polyline class="line" points="{path(*_thin(steps, smooth))}"/>')
     near, seen = _thin(steps, values)
     hover = [
-        f"{s:.0f},{_short(v)},{x:.0f},{y:.0f}" for s, v, x, y in zip(near, seen, across(near), down(seen), strict=True)
+        f"{s:.0f},{short(v)},{x:.0f},{y:.0f}" for s, v, x, y in zip(near, seen, across(near), down(seen), strict=True)
     ]
-    words = [f"last {_short(values[-1])}"]
+    words = [f"last {short(values[-1])}"]
     if logarithmic:
         words.append("log scale")
     if bad:

@@ -46,6 +46,19 @@ def detection_rates(
     return Metric(stats, result)
 
 
+def rate_curves(joints: Sequence[str]) -> Metric:
+    """`detection_rates` at each of RADII: "wrist_0", ..., "wrist_20"; the published curves."""
+    one = detection_rates(joints, RADII[0])
+
+    def result(total: Tree) -> dict[str, float]:
+        found = curves(joints, total)
+        return {
+            f"{name}_{r}": float(rate) for name, curve in found.items() for r, rate in zip(RADII, curve, strict=True)
+        }
+
+    return Metric(one.stats, result)
+
+
 def curves(joints: Sequence[str], total: Tree) -> dict[str, np.ndarray]:
     """{joint: per cent within each radius} of the totals of `detection_rates`, sides taken together."""
     sides = {}

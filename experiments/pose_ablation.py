@@ -1,0 +1,109 @@
+"""What the spatial model and joint training bring: the ablation of Tompson et al., NIPS 2014, over several seeds.
+
+    python -m experiments.pose_ablation                      trains `quick` of pose_flic, and writes docs/pose.md
+    python -m experiments.pose_ablation --configs spatial joint --seeds 0
+
+For each seed it trains `quick_spatial` and `quick`, or goes on with what is in the folder. The detector alone is that
+of `quick_spatial`, before its spatial model: `quick_detector` with the same seed trains the same weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tyro
+
+from experiments import pose_flic
+from pixlab.data.pipeline import eval_batches
+from pixlab.evaluate import Evaluator
+from pixlab.metrics.pose import RADII, rate_curves
+from pixlab.plot import plot
+from pixlab.run import Run
+
+Curves = Mapping[str, np.ndarray]  # {joint: rate within each of RADII}
+REPORT = (5, 10, 20)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Train the ablation and write its table and plot."""
+
+    configs: tuple[str, str] = ("quick_spatial", "quick")
+    """Of experiments.pose_flic: without and with joint training."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds to train with."""
+    runs: pathlib.Path = pathlib.Path("runs")
+    """Where the run folders go."""
+    joint: str = "wrist"
+    """Joint of the plot."""
+    out: pathlib.Path = pathlib.Path("docs/pose.md")
+    """Markdown file for the table; the plot is put beside it."""
+
+
+def rows(command: Command, seed: int) -> dict[str, Curves]:
+    """{what: its curves} of one seed."""
+    held, joint = (trained(command, config, seed) for config in command.configs)
+    alone = held.recipe.stages[0].predict
+    return {
+        "detector": curves_of(held, alone),
+        "detector + spatial model": curves_of(held, held.recipe.predict),
+        "trained jointly": curves_of(joint, joint.recipe.predict),
+    }
+
+
+def trained(command: Command, config: str, seed: int) -> Run:
+    """The run of a config, from its folder as far as it got."""
+    folder = command.runs / f"pose_flic-{config}-{seed}"
+    return pose_flic.main([config, "--seed", str(seed), "--run", str(folder)])
+
+
+def curves_of(run: Run, predict) -> Curves:
+    """Detection rates over the test split."""
+    metric = rate_curves(run.config.joints)
+    scores = Evaluator(predict, {"rate": metric}, run.mesh)(run.state, eval_batches(run.data(), "test"))
+    joints = dict.fromkeys(name.removeprefix("rate/").rpartition("_")[0] for name in scores)
+    return {joint: np.array([scores[f"rate/{joint}_{radius}"] for radius in RADII]) for joint in joints}
+
+
+def table(found: Mapping[str, list[Curves]]) -> list[str]:
+    """Lines of Markdown: for each row the mean over seeds (and lowest to highest) of the joints' mean and of each joint."""
+    joints = list(next(iter(found.values()))[0])
+    heads = ["", "r", *joints, "mean", "lowest and highest mean"]
+    lines = [heads, ["---", "--:", *["--:"] * (len(joints) + 2)]]
+    for name, seeds in found.items():
+        for radius in REPORT:
+            each = np.array([[curves[joint][radius] for joint in joints] for curves in seeds])
+            means = each.mean(1)
+            cells = [f"{value:.1f}" for value in [*each.mean(0), means.mean()]]
+            lines.append([name, str(radius), *cells, f"{means.min():.1f}, {means.max():.1f}"])
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def write(command: Command) -> None:
+    """Train what is not there yet, then write the table and the plot."""
+    seeds = [rows(command, seed) for seed in command.seeds]
+    found = {name: [one[name] for one in seeds] for name in seeds[0]}
+    means = {name: np.mean([curves[command.joint] for curves in each], 0) for name, each in found.items()}
+    lines = {name: list(zip(RADII, curve.tolist(), strict=True)) for name, curve in means.items()}
+    picture = command.out.with_suffix(".svg")
+    picture.write_text(
+        plot(lines, title=f"Detection rate of the {command.joint}", x="radius, % of the torso", y="% detected")
+    )
+    text = [
+        "# What the spatial model and joint training bring",
+        "",
+        f"`python -m experiments.pose_ablation`: {len(command.seeds)} seeds of `{command.configs[1]}`, per cent of the",
+        "test split's joints within r per cent of the torso. The detector has made as many steps in each row.",
+        "",
+        *table(found),
+        "",
+        f"![Detection rate of the {command.joint} by radius]({picture.name})",
+    ]
+    command.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    write(tyro.cli(Command, prog="python -m experiments.pose_ablation"))
