@@ -69,7 +69,7 @@ def curves_of(run: Run, predict) -> Curves:
 
 
 def table(found: Mapping[str, list[Curves]]) -> list[str]:
-    """Lines of Markdown: for each row the mean over seeds (and lowest to highest) of the joints' mean and of each joint."""
+    """Lines of Markdown: for each row the rates of each joint and their mean, means over seeds."""
     joints = list(next(iter(found.values()))[0])
     heads = ["", "r", *joints, "mean", "lowest and highest mean"]
     lines = [heads, ["---", "--:", *["--:"] * (len(joints) + 2)]]

@@ -91,18 +91,20 @@ class Config(Spatial):
     joint_steps: int = 20_000
     """Steps of both together."""
     lr: float = 1e-3
-    """Adam's rate for the detector; a tenth of it when both learn together."""
+    """Adam's rate for the detector alone."""
+    joint_lr: float = 3e-4
+    """Adam's rate for the detector when both learn together."""
 
     def check(self) -> None:
         """See Options.check."""
         super().check()
         self.at_least(1, "banks", "width", "detector_steps")
-        self.at_least(0, "joint_steps", "lr")
+        self.at_least(0, "joint_steps", "lr", "joint_lr")
 
 
 QUICK = Config(
-    source="figures", size=(120, 160), batch=8, width=24, window=(60, 80), detector_steps=700, spatial_steps=100,
-    joint_steps=150, save_every=200, eval_every=0,
+    source="figures", size=(120, 160), batch=8, width=24, window=(60, 80), detector_steps=600, spatial_steps=100,
+    joint_steps=250, save_every=200, eval_every=0,
 )  # fmt: skip
 PAPER = Config()
 
@@ -183,7 +185,7 @@ def recipe(config: Config) -> Recipe:
     if config.spatial_steps:
         stages.append(stage(config.spatial_steps, corrected, spatial=config.spatial_lr))
     if config.joint_steps:
-        stages.append(stage(config.joint_steps, corrected, detector=config.lr / 10, spatial=config.spatial_lr))
+        stages.append(stage(config.joint_steps, corrected, detector=config.joint_lr, spatial=config.spatial_lr))
 
     def pretrained(params):
         return params | ({"spatial": first_spatial(config)} if "spatial" in nets else {})
