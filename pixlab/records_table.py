@@ -14,6 +14,11 @@ TITLES = {
     "depth": "Depth (rmse in metres)",
     "normal": "Surface normals (mean and median in degrees, within in % of the pixels)",
     "label": "Semantic labels",
+    "pose_r5": "Pose (% of the joints within 5 % of the torso: PCK@0.05)",
+    "pose_r10": "Pose (% of the joints within 10 % of the torso)",
+    "pose_r20": "Pose (% of the joints within 20 % of the torso: PCK@0.2)",
+    "pose_pckh50": "Pose (% of the joints within half a head: PCKh@0.5)",
+    "repair": "Heat-maps repaired (% of all joints, of the wrong ones, of the right ones)",
 }
 
 

@@ -1,0 +1,170 @@
+"""Pose on FLIC: which stage trains what, what options may be, and what is written of a photo."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import pose_flic, pose_lsp, pose_repair
+from pixlab import core, pose_task
+from pixlab.data.figures import JOINTS, figure
+from pixlab.data.people import People
+from pixlab.data.pipeline import train_batches
+from pixlab.errors import UserError
+from pixlab.models.tompson_spatial import softplus
+
+TINY = dataclasses.replace(
+    pose_flic.CONFIGS["quick"], size=(48, 64), window=(24, 32), width=2, banks=1, batch=2, workers=1
+)
+LAST = len(TINY.joints)
+
+
+@pytest.fixture
+def people(monkeypatch):
+    """Eight people without a room around them as the source of every split."""
+    frames = []
+    for seed in range(8):
+        image, places = figure(np.full((48, 64, 3), 90, np.uint8), np.random.default_rng(seed))
+        frames.append({"image": image, "joints": places})
+    monkeypatch.setattr("pixlab.data.pose_examples.open_people", lambda source, split: People(frames, JOINTS))
+    pose_flic.first_spatial.cache_clear()
+    yield frames
+    pose_flic.first_spatial.cache_clear()
+
+
+def changed(before, after):
+    return {
+        net
+        for net in before
+        if any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), before[net], after[net])))
+    }
+
+
+def test_each_stage_trains_its_networks_alone(people):
+    recipe = pose_flic.recipe(TINY)
+    batch = next(train_batches(pose_flic.data(TINY), seed=0, start=0))
+    state = core.start(recipe, jax.random.key(0), recipe.pretrained)
+    for stage, nets in zip(recipe.stages, ({"detector"}, {"spatial"}, {"detector", "spatial"}), strict=True):
+        state = core.enter(stage, state)
+        after, logs = jax.jit(core.make_step(stage))(state, batch, jax.random.key(1))
+        assert changed(state.params, after.params) == nets and np.isfinite(logs["heat/loss"])
+
+
+def test_rows_of_the_ablation_train_the_detector_alike():
+    configs = pose_flic.CONFIGS
+    for names in (
+        ("quick", "quick_detector", "quick_limbs", "quick_spatial"),
+        ("joint", "detector", "limbs", "spatial"),
+    ):
+        joint, detector, limbs, spatial = (configs[name] for name in names)
+        assert [len(pose_flic.recipe(configs[name]).stages) for name in names] == [3, 1, 2, 2]
+        assert {c.detector_steps + c.joint_steps for c in (joint, detector, limbs, spatial)} == {
+            joint.detector_steps + joint.joint_steps
+        }
+        assert (limbs.graph, spatial.graph, joint.graph) == ("limbs", "full", "full")
+    for config in (configs["limbs"], pose_lsp.CONFIGS["limbs"]):
+        graph = np.array(pose_flic.edges(config))
+        assert graph[:, -1].all() and (graph[:, :-1] == graph[:, :-1].T).all() and graph.diagonal().all()
+        wrist, elbow, hip = (config.joints.index(f"left_{joint}") for joint in ("wrist", "elbow", "hip"))
+        assert graph[wrist, elbow] and not graph[wrist, hip]
+
+
+def test_kernels_start_where_joints_lie(people):
+    kernels = np.asarray(softplus(jnp.asarray(pose_flic.first_spatial(TINY)["kernel"])))
+    assert kernels.shape == (LAST, LAST + 1, 24, 32)
+    y = np.arange(24) - 12
+
+    def below(joint, given):
+        kernel = kernels[TINY.joints.index(joint), given if isinstance(given, int) else TINY.joints.index(given)]
+        return (kernel.sum(1) * y).sum() / kernel.sum()
+
+    assert below("left_hip", "left_shoulder") > 2 and below("left_shoulder", "left_hip") < -2
+    assert below("nose", LAST) < -2 and below("right_hip", LAST) > 0.5  # the torso comes last
+    across = kernels[TINY.joints.index("left_hip"), TINY.joints.index("right_hip")].sum(0)
+    assert (across * (np.arange(32) - 16)).sum() > 0  # as the observer has it: the left one is right of it
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(beta=3.0), "--beta 3.0: the paper has it between 1/2 and 2"),
+        (dict(epsilon=0.0), "--epsilon 0.0: the paper has it above 0"),
+        (dict(epsilon=0.5), "--epsilon 0.5: the paper has it above 0 and at most 0.01"),
+        (dict(size=(50, 70)), "--size 50 70: give multiples of 4"),
+        (dict(size=(8, 64)), "--size must be at least 16"),
+        (dict(zoom=(1.2, 0.8)), "--zoom 1.2 0.8: give the smaller one first"),
+        (dict(joints=("nose", "left_wrist")), "--joints: training mirrors pictures, so give right_wrist too"),
+        (dict(joints=("nose", "nose")), "--joints: give at least one joint, each once"),
+        (dict(sigma=0.0), "--sigma must be at least 0.1"),
+        (dict(window=(0, 8)), "--window must be at least 1"),
+    ],
+)
+def test_options_that_no_run_can_have(options, words):
+    with pytest.raises(UserError, match=words):
+        dataclasses.replace(TINY, **options).check()
+
+
+def test_repair_has_nothing_to_learn_without_a_graph():
+    with pytest.raises(UserError, match="--graph none: nothing is left to learn"):
+        dataclasses.replace(pose_repair.CONFIGS["quick"], graph="none").check()
+
+
+def test_every_config_can_be_run():
+    for experiment in (pose_flic, pose_lsp, pose_repair):
+        for config in experiment.CONFIGS.values():
+            config.check()
+
+
+def test_of_a_photo_places_are_in_its_own_pixels():
+    photo = np.full((90, 240, 3), 128, np.uint8)  # fills the width of 64: a scale of 64 / 240, rows 12 to 36 of 48
+    joints = np.tile(np.float32([[31.5, 23.5]]), (LAST, 1)) + np.float32([0, 6])
+    maps = np.zeros((12, 16, LAST), np.float32)
+    maps[7, 8] = 1  # pixels 28 to 32 down, 32 to 36 across
+    files = pose_task.export(TINY, photo, {"joints": joints, "value": np.ones(LAST, np.float32), "maps": maps})
+    assert files["skeleton"].shape == files["heatmaps"].shape == photo.shape
+    assert files["joints"]["nose"] == pytest.approx([119.5, 44.5 + 6 * 240 / 64, 1], abs=1e-3)
+    glow = np.abs(files["heatmaps"].astype(int) - 64).sum(-1)
+    y, x = (float((glow * at).sum() / glow.sum()) for at in np.mgrid[:90, :240])
+    assert abs(x - (34 * 240 / 64 - 0.5)) < 2 and abs(y - (30 - 12) * 240 / 64) < 2
+
+
+def test_the_spoiled_maps_that_repair_sees(people):
+    config = dataclasses.replace(pose_repair.CONFIGS["quick"], size=(48, 64), window=(24, 32), wrong=0.5)
+    data = pose_repair.data(config)
+    test = data.splits["test"]
+    one, again = test.map(test.source[3]), test.map(test.source[3])
+    assert all(np.array_equal(one[name], again[name]) for name in one)
+    rng = np.random.default_rng(0)
+    some = [data.splits["train"].augment(people[i % 8], rng) for i in range(100)]
+    for x in some:
+        np.testing.assert_array_equal(x["peaks"][:, 0], x["joints"])
+        np.testing.assert_array_equal(x["peaks"][1, 1], x["joints"][4])  # the left shoulder's other side
+        assert (x["height"][:, 0] >= 0.3).all() and (x["height"][:, 0] <= 1).all()
+    often = np.mean([x["height"] > 0 for x in some], 0)
+    assert np.abs(often[:, 2:] - 0.5).max() < 0.2
+    maps = np.asarray(pose_repair.spoiled({name: jnp.asarray(x)[None] for name, x in one.items()}, config))[0]
+    y, x = np.mgrid[:12, :16]
+    by_hand = np.zeros((12, 16, LAST))
+    for k, peak in np.ndindex(LAST, pose_repair.PEAKS):
+        px, py = (one["peaks"][k, peak] + 0.5) / 4 - 0.5
+        by_hand[..., k] += one["height"][k, peak] * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 1.5**2))
+    np.testing.assert_allclose(maps, by_hand, atol=1e-5)
+
+
+def test_repairs_are_counted_by_hand():
+    metric = pose_repair.repairs()
+    truth = jnp.zeros((4, 2))
+    off, near = jnp.asarray([30.0, 0]), jnp.asarray([5.0, 0])
+    peaks = jnp.stack([truth, jnp.broadcast_to(off, (4, 2))], 1)
+    height = jnp.asarray([[1, 0.5], [0.5, 1], [0.5, 1], [1.0, 0.2]])  # joints 1 and 2 are wrong
+    example = {"joints": truth, "known": jnp.ones(4), "size": jnp.asarray(100.0), "peaks": peaks, "height": height}
+    found = metric.stats({"joints": jnp.stack([near, near, off, off])}, example)  # 1 repaired, 3 spoilt
+    assert metric.result({name: np.asarray(x) for name, x in found.items()}) == {
+        "wrong": 50,
+        "repaired": 50,
+        "spoilt": 50,
+    }
+    nobody = metric.stats({"joints": truth}, example | {"size": jnp.asarray(0.0)})
+    assert not any(float(x) for x in nobody.values())
