@@ -17,14 +17,10 @@ import numpy as np
 import tyro
 
 from experiments import pose_flic
-from pixlab.data.pipeline import eval_batches
-from pixlab.evaluate import Evaluator
-from pixlab.metrics.pose import RADII, rate_curves
-from pixlab.plot import plot
+from experiments.pose_curves import Curves, curves_of, draw
 from pixlab.run import Run
 
-Curves = Mapping[str, np.ndarray]  # {joint: rate within each of RADII}
-REPORT = (5, 10, 20)
+REPORT = (5, 10, 20)  # per cent of the torso
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,25 +56,16 @@ def trained(command: Command, config: str, seed: int) -> Run:
     return pose_flic.main([config, "--seed", str(seed), "--run", str(folder)])
 
 
-def curves_of(run: Run, predict) -> Curves:
-    """Detection rates over the test split."""
-    metric = rate_curves(run.config.joints)
-    scores = Evaluator(predict, {"rate": metric}, run.mesh)(run.state, eval_batches(run.data(), "test"))
-    joints = dict.fromkeys(name.removeprefix("rate/").rpartition("_")[0] for name in scores)
-    return {joint: np.array([scores[f"rate/{joint}_{radius}"] for radius in RADII]) for joint in joints}
-
-
 def table(found: Mapping[str, list[Curves]]) -> list[str]:
     """Lines of Markdown: for each row the rates of each joint and their mean, means over seeds."""
     joints = list(next(iter(found.values()))[0])
-    heads = ["", "r", *joints, "mean", "lowest and highest mean"]
-    lines = [heads, ["---", "--:", *["--:"] * (len(joints) + 2)]]
+    heads = ["", "r", *joints, "lowest and highest mean"]
+    lines = [heads, ["---", "--:", *["--:"] * (len(joints) + 1)]]
     for name, seeds in found.items():
         for radius in REPORT:
             each = np.array([[curves[joint][radius] for joint in joints] for curves in seeds])
-            means = each.mean(1)
-            cells = [f"{value:.1f}" for value in [*each.mean(0), means.mean()]]
-            lines.append([name, str(radius), *cells, f"{means.min():.1f}, {means.max():.1f}"])
+            cells = [f"{value:.1f}" for value in each.mean(0)]
+            lines.append([name, str(radius), *cells, f"{each[:, -1].min():.1f}, {each[:, -1].max():.1f}"])
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
@@ -87,11 +74,8 @@ def write(command: Command) -> None:
     seeds = [rows(command, seed) for seed in command.seeds]
     found = {name: [one[name] for one in seeds] for name in seeds[0]}
     means = {name: np.mean([curves[command.joint] for curves in each], 0) for name, each in found.items()}
-    lines = {name: list(zip(RADII, curve.tolist(), strict=True)) for name, curve in means.items()}
     picture = command.out.with_suffix(".svg")
-    picture.write_text(
-        plot(lines, title=f"Detection rate of the {command.joint}", x="radius, % of the torso", y="% detected")
-    )
+    picture.write_text(draw(means, f"{command.joint}, mean of {len(command.seeds)} seeds"))
     text = [
         "# What the spatial model and joint training bring",
         "",
