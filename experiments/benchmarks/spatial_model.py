@@ -1,25 +1,30 @@
 """The spatial model of Tompson et al. 2014 through Fourier transforms, directly, and in PyTorch.
 
     python -m experiments.benchmarks.spatial_model                   kernels of 128x128, 4, 9 and 14 joints
-    python -m experiments.benchmarks.spatial_model --windows 8 16 32 64 128
+    python -m experiments.benchmarks.spatial_model --windows 8 16 32 64 128 --out table.md
 
 Maps of 60x90, batch 8. "forward" is the model's output, "gradients" those of the mean square of the output by maps,
-kernels and biases. Ours splits the batch over all devices; "matrix" is the same transform as matrix products, "direct"
-a grouped convolution. PyTorch transforms by `torch.fft`, padded to the same size. Variants are processes that take
-turns; each number is the median of its windows. Memory is what a process took beyond its arrays, at most, gradients
-included.
+kernels and biases, with the forward pass that they need. Ours splits the batch over all devices; "matrix" is the same
+transform as matrix products, "direct" a grouped convolution. PyTorch transforms by `torch.fft`, padded to the same
+size. Variants are processes that take turns; each number is the median of its windows, but that of one call where it
+takes more than 20 s. Memory is what a process took beyond its arrays, at most, gradients included.
 """
 
 from __future__ import annotations
 
 import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.benchmarks.turns import Worker, seconds
+from pixlab.plot import plot
 
 BATCH, SIZE = 8, (60, 90)
 DIRECT = 16  # pairs up to which the direct convolution is waited for
+VARIANTS = ("fft", "matrix", "torch", "direct")
 
 
 def arrays(joints: int, window: int):
@@ -95,8 +100,8 @@ def torch_fft(joints: int, window: int):
     return {"runs": {"forward": predict, "gradients": gradients}, "facts": predict().numpy()}
 
 
-def compare(joints: int, window: int) -> None:
-    """Print the rows of one size."""
+def compare(joints: int, window: int) -> list[Row]:
+    """The rows of one size."""
     workers = {method: Worker(ours, (method, joints, window)) for method in ("fft", "matrix")}
     workers["torch"] = Worker(torch_fft, (joints, window))
     if joints**2 <= DIRECT:
@@ -110,35 +115,64 @@ def compare(joints: int, window: int) -> None:
         off = np.abs(worker.facts - expected).max() / np.abs(expected).max()
         if off > 1e-4:
             raise SystemExit(f"{variant} gives something else: {off:.0e} of the largest value")
-    table = {run: seconds(workers, run, 3 if "direct" in workers else 7) for run in ("forward", "gradients")}
-    memory = {variant: worker.memory() for variant, worker in workers.items()}
-    for run, row in table.items():
-        cells = (f"{1e3 * row[v]:10.1f}" if v in row else f"{'-':>10}" for v in VARIANTS)
-        ratios = (f"{row[v] / row['fft']:8.2f}" if v in row else f"{'-':>8}" for v in ("torch", "direct"))
-        print(f"{joints:4} {window:4}  {run:9}", *cells, *ratios, flush=True)
-    print(
-        f"{joints:4} {window:4}  MB       ",
-        *(f"{memory[v] / 1e6:10.0f}" if v in memory else f"{'-':>10}" for v in VARIANTS),
-    )
+    memory = {variant: worker.memory() / 1e6 for variant, worker in workers.items()}
+    rows = [Row(joints, window, run, seconds(workers, run)) for run in ("forward", "gradients")]
     for worker in workers.values():
         worker.end()
+    return [*rows, Row(joints, window, "MB", memory)]
 
 
-VARIANTS = ("fft", "matrix", "torch", "direct")
+class Row(NamedTuple):
+    """One line of the table: seconds of each variant, or megabytes."""
+
+    joints: int
+    window: int
+    what: str
+    values: Mapping[str, float]
+
+    def cells(self) -> list[str]:
+        """As text: milliseconds or megabytes, then what the others take of what fft takes."""
+        factor, timed = (1e3, True) if self.what != "MB" else (1, False)
+        cells = [f"{factor * self.values[v]:.1f}" if v in self.values else "" for v in VARIANTS]
+        others = [v for v in VARIANTS if v != "fft"]
+        ratios = [f"{self.values[v] / self.values['fft']:.2f}" if v in self.values and timed else "" for v in others]
+        return [str(self.joints), str(self.window), self.what, *cells, *ratios]
+
+
+HEADS = ("joints", "kernel", "", *(f"{v}" for v in VARIANTS), *(f"{v} / fft" for v in VARIANTS if v != "fft"))
+
+
+def drawing(rows: Sequence[Row]) -> str:
+    """SVG of the gradients' time by the kernel's size, of the first number of joints."""
+    joints = rows[0].joints
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for variant, value in row.values.items():
+            if row.what == "gradients" and row.joints == joints:
+                lines.setdefault(variant, []).append((row.window, 1e3 * value))
+    axes = dict(x="kernel, cells", y="milliseconds", log_x=True, log_y=True)
+    return plot(lines, title=f"Spatial model of {joints} joints, with gradients, batch {BATCH}", **axes)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table as it grows; with --out write it and the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--joints", nargs="+", type=int, default=[4, 9, 14])
     parser.add_argument("--windows", nargs="+", type=int, default=[128])
+    parser.add_argument("--out", type=pathlib.Path, help="Markdown file for the table; the plot is put beside it")
     args = parser.parse_args()
-    print("milliseconds; ratios: the other's time over that of fft")
-    heads = [f"{v:>10}" for v in VARIANTS] + [f"{v:>8}" for v in ("torch", "direct")]
-    print("   k    n            ", *heads)
+    print(*HEADS, sep=" | ")
+    rows: list[Row] = []
     for joints in args.joints:
         for window in args.windows:
-            compare(joints, window)
+            for row in compare(joints, window):
+                rows.append(row)
+                print(*row.cells(), sep=" | ", flush=True)
+    if args.out:
+        lines = [HEADS, ["--:"] * len(HEADS), *(row.cells() for row in rows)]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        args.out.write_text(f"{table}\n")
+        args.out.with_suffix(".svg").write_text(drawing(rows))
 
 
 if __name__ == "__main__":
