@@ -67,12 +67,13 @@ def first_conv(channels: int, image: jax.Array, name: str, kernel_init: Initiali
 class AlexNetTrunk(nn.Module):
     """The convolutions of AlexNet without groups, as cuda-convnet ran them: RGB in [0, 1] -> pool5.
 
-    6x8x256 for 228x304. Pooling comes before ReLU. 96, 256, 384, 384, 256 filters: torchvision's AlexNet (64, 192, ...)
-    does not fit.
+    6x8x256 for 228x304. Pooling comes before ReLU, and response normalisation after both or, with `normalise_first`,
+    before pooling. 96, 256, 384, 384, 256 filters: torchvision's AlexNet (64, 192, ...) does not fit.
     """
 
     width: float = 1.0
     kernel_init: Initializer = nn.initializers.normal(0.01)
+    normalise_first: bool = False
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
@@ -82,10 +83,14 @@ class AlexNetTrunk(nn.Module):
                 scaled(channels, self.width), size, kernel_init=self.kernel_init, name=f"conv{index}", **options
             )(x)
 
+        def pool(x):
+            if self.normalise_first:
+                return max_pool(local_response_norm(nn.relu(x)), 3, 2)
+            return local_response_norm(nn.relu(max_pool(x, 3, 2)))
+
         pads = [centred_padding(n, 11, 4) for n in image.shape[1:3]]
-        x = conv(image * 255.0 - 128.0, 1, 96, 11, strides=4, padding=pads)
-        x = local_response_norm(nn.relu(max_pool(x, 3, 2)))
-        x = local_response_norm(nn.relu(max_pool(conv(x, 2, 256, 5), 3, 2)))
+        x = pool(conv(image * 255.0 - 128.0, 1, 96, 11, strides=4, padding=pads))
+        x = pool(conv(x, 2, 256, 5))
         x = nn.relu(conv(x, 3, 384, 3))
         x = nn.relu(conv(x, 4, 384, 3))
         return nn.relu(max_pool(conv(x, 5, 256, 3), 3, 2))
