@@ -144,7 +144,7 @@ def recipe(config: Config) -> Recipe:
         return nets[0](params, carry, seen, **mode)[0].reshape(-1, count, 2)
 
     def after(last, params, carry, image):
-        """Joints in pixels after stage `last`."""
+        """Joints in pixels after stage `last`; None: after all."""
         places = in_pixels(first(params, carry, image), *whole)
         for net in nets[1:last]:
             look = lambda crops, net=net: net(params, carry, crops)[0]  # noqa: E731
@@ -170,7 +170,7 @@ def recipe(config: Config) -> Recipe:
         loss = joint_loss(found, normalised(joints, centre, sides[..., None]), known)
         return loss, Aux({name: tuple(errors)})
 
-    def predict(params, carry, batch, last=1 + len(config.later_steps)):
+    def predict(params, carry, batch, last=None):
         places = after(last, params, carry, batch["image"])
         return {"joints": places, "value": jnp.ones(places.shape[:2])}
 

@@ -42,7 +42,8 @@ class Regressor(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b n"]:
         check_size(image, MIN_SIZE, "DeepPose's network")
-        x = AlexNetTrunk(self.width, INIT, normalise_first=True, name="trunk")(image) * self.feature_scale
+        trunk = AlexNetTrunk(self.width, INIT, normalise_first=True, padding="SAME", name="trunk")
+        x = trunk(image) * self.feature_scale
         x = x.reshape(x.shape[0], -1)
         for name in ("fc1", "fc2"):
             x = nn.relu(Dense(scaled(4096, self.width), kernel_init=INIT, name=name)(x))

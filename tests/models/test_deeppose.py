@@ -25,7 +25,7 @@ from pixlab.nn.boxes import box_crops
 
 def test_the_network_is_pytorchs():
     torch = pytest.importorskip("torch")
-    f, image = torch.nn.functional, jax.random.uniform(jax.random.key(0), (2, 79, 79, 3))  # 79 = 11 + 17 steps of 4
+    f, image = torch.nn.functional, jax.random.uniform(jax.random.key(0), (2, 79, 79, 3))
     module = Regressor(6, width=0.05, dropout=0.0)
     params = draw(module, image)["params"]
     tensors = jax.tree.map(lambda x: torch.from_numpy(np.array(x)), params)
@@ -38,7 +38,7 @@ def test_the_network_is_pytorchs():
         return f.max_pool2d(f.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2)
 
     x = 255 * torch.from_numpy(np.array(image).transpose(0, 3, 1, 2).copy()) - 128
-    x = conv(norm(conv(norm(conv(x, 1, stride=4)), 2, padding=2)), 3, padding=1)
+    x = conv(norm(conv(norm(conv(x, 1, stride=4, padding=4)), 2, padding=2)), 3, padding=1)
     x = f.max_pool2d(conv(conv(x, 4, padding=1), 5, padding=1), 3, 2)
     x = 0.01 * x.permute(0, 2, 3, 1).reshape(2, -1)
     for name in ("fc1", "fc2"):
@@ -48,7 +48,7 @@ def test_the_network_is_pytorchs():
 
 
 def test_parameters_of_the_full_network():
-    """By hand: 220 pixels make 6x6 cells of 256 maps."""
+    """By hand: 220 pixels make 55, 27, 13 and 6 rows of cells; the last have 256 maps."""
     shapes = jax.eval_shape(Regressor(18).init, jax.random.key(0), jnp.zeros((1, 220, 220, 3)))["params"]
     convs = 363 * 96 + 96 * 25 * 256 + 256 * 9 * 384 + 384 * 9 * 384 + 384 * 9 * 256 + 96 + 256 + 384 + 384 + 256
     dense = 36 * 256 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 18 + 18
@@ -73,8 +73,8 @@ def test_each_joint_s_network(shared):
 
 
 def test_networks_of_joints_start_differently():
-    crops = jax.ShapeDtypeStruct((1, 3, 64, 64, 3), jnp.float32)
-    params = JointRegressors(3, 0.02).init(jax.random.key(0), jnp.zeros(crops.shape))["params"]["regressors"]
+    params = jax.jit(JointRegressors(3, 0.02).init)(jax.random.key(0), jnp.zeros((1, 3, 64, 64, 3)))["params"]
+    params = params["regressors"]
     kernel = params["fc2"]["kernel"]
     assert kernel.shape[0] == 3 and not np.allclose(kernel[0], kernel[1])
 
@@ -127,7 +127,8 @@ def test_a_stage_that_looks_finds_a_spot():
 def test_errors_are_counted_and_drawn():
     rng = np.random.default_rng(0)
     mix = np.array([[[2.0, 0.0], [1.0, 0.5]], [[0.5, 0.3], [0.0, 3.0]]])
-    new = (rng.normal(size=(4, 50, 2, 2)) @ mix + [[1.0, -2.0], [0.0, 5.0]]).astype(np.float32)
+    new = np.einsum("nbki,kij->nbkj", rng.normal(size=(4, 50, 2, 2)), mix) + [[1.0, -2.0], [0.0, 5.0]]
+    new = new.astype(np.float32)
     known = (rng.random((4, 50, 2)) < 0.7).astype(np.float32)
     new[known == 0] = np.nan
     errors = no_errors(2)
@@ -176,7 +177,7 @@ def biased(params, net, values):
 
 
 def test_the_cascade_by_hand(tiny):
-    """The first stage answers in pictures, the others in squares of the pose's diameter; stages see what came before."""
+    """The first stage answers in pictures, the others in squares of the pose's diameter, one after the other."""
     _, recipe, params, carry = tiny
     first = np.array([[0.1, -0.2], [-0.1, -0.2], [0.1, 0.2], [-0.1, 0.2]])
     params = biased(params, "stage1", first.ravel())
@@ -184,10 +185,11 @@ def test_the_cascade_by_hand(tiny):
     batch = {"image": jax.random.uniform(jax.random.key(0), (1, 64, 80, 3))}
     places = first * (80, 64) + (39.5, 31.5)
     side = np.linalg.norm(places[0] - places[3])
-    one = recipe.stages[0].predict(params, carry, batch)
+    one = jax.jit(recipe.stages[0].predict)(params, carry, batch)
     np.testing.assert_allclose(one["joints"][0], places, rtol=1e-5)
     for last in (recipe.stages[1].predict, recipe.predict):
-        np.testing.assert_allclose(last(params, carry, batch)["joints"][0], places + 0.25 * side, rtol=1e-5)
+        found = jax.jit(last)(params, carry, batch)["joints"][0]
+        np.testing.assert_allclose(found, places + 0.25 * side, rtol=1e-5)  # the third stage's zeros change nothing
     assert (one["value"] == 1).all()
 
 
