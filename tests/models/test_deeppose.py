@@ -1,6 +1,7 @@
 """DeepPose: the network is PyTorch's, boxes and their inverse, the cascade, and how it learns from the stage before."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from pixlab.models.deeppose import (
     refined,
 )  # fmt: skip
 from pixlab.nn.boxes import box_crops
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling is what takes time
 
 
 def test_the_network_is_pytorchs():
@@ -44,7 +47,7 @@ def test_the_network_is_pytorchs():
     for name in ("fc1", "fc2"):
         x = f.relu(x @ tensors[name]["kernel"] + tensors[name]["bias"])
     x = (x @ tensors["fc3"]["kernel"] + tensors["fc3"]["bias"]).numpy()
-    np.testing.assert_allclose(jax.jit(module.apply)({"params": params}, image), x, atol=1e-4 * np.abs(x).max())
+    np.testing.assert_allclose(jit(module.apply)({"params": params}, image), x, atol=1e-4 * np.abs(x).max())
 
 
 def test_parameters_of_the_full_network():
@@ -61,7 +64,7 @@ def test_each_joint_s_network(shared):
     crops = jax.random.uniform(jax.random.key(0), (2, 3, 64, 64, 3))
     module = JointRegressors(3, 0.02, 0.0, shared)
     params = draw(module, crops)["params"]
-    out = jax.jit(module.apply)({"params": params}, crops)
+    out = jit(module.apply)({"params": params}, crops)
     for joint in range(3):
         if shared:
             one, part = params["regressor"], slice(2 * joint, 2 * joint + 2)
@@ -73,7 +76,7 @@ def test_each_joint_s_network(shared):
 
 
 def test_networks_of_joints_start_differently():
-    params = jax.jit(JointRegressors(3, 0.02).init)(jax.random.key(0), jnp.zeros((1, 3, 64, 64, 3)))["params"]
+    params = jit(JointRegressors(3, 0.02).init)(jax.random.key(0), jnp.zeros((1, 3, 64, 64, 3)))["params"]
     params = params["regressors"]
     kernel = params["fc2"]["kernel"]
     assert kernel.shape[0] == 3 and not np.allclose(kernel[0], kernel[1])
@@ -185,10 +188,10 @@ def test_the_cascade_by_hand(tiny):
     batch = {"image": jax.random.uniform(jax.random.key(0), (1, 64, 80, 3))}
     places = first * (80, 64) + (39.5, 31.5)
     side = np.linalg.norm(places[0] - places[3])
-    one = jax.jit(recipe.stages[0].predict)(params, carry, batch)
+    one = jit(recipe.stages[0].predict)(params, carry, batch)
     np.testing.assert_allclose(one["joints"][0], places, rtol=1e-5)
     for last in (recipe.stages[1].predict, recipe.predict):
-        found = jax.jit(last)(params, carry, batch)["joints"][0]
+        found = jit(last)(params, carry, batch)["joints"][0]
         np.testing.assert_allclose(found, places + 0.25 * side, rtol=1e-5)  # the third stage's zeros change nothing
     assert (one["value"] == 1).all()
 
@@ -204,7 +207,7 @@ def test_what_a_later_stage_learns_from(tiny):
     side = np.linalg.norm(joints[0, 0] - joints[0, 3])
     loss = recipe.stages[1].objectives["joints"].loss
     for answer, expected in ((-off / side, 0.0), (np.zeros(2), 3 * (off**2).sum() / side**2)):
-        value, aux = jax.jit(loss)(biased(params, "stage2", np.tile(answer, 4)), carry, batch, jax.random.key(0))
+        value, aux = jit(loss)(biased(params, "stage2", np.tile(answer, 4)), carry, batch, jax.random.key(0))
         np.testing.assert_allclose(value, expected, rtol=2e-3, atol=1e-6)
     number, total, _ = aux.carry["errors2"]
     np.testing.assert_allclose(number, [1, 1, 0, 1])

@@ -1,6 +1,7 @@
 """Stacked hourglasses: parameters as published, and equal to the same network of PyTorch's layers."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import pytest
 from draw import draw
 
 from pixlab.models.hourglass import StackedHourglass
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling is what takes time
 
 
 def parameters(tree) -> int:
@@ -93,7 +96,7 @@ def test_the_network_is_pytorchs(train):
     model = StackedHourglass(3, stacks=2, width=8, order=2)
     image = jax.random.uniform(jax.random.key(0), (2, 32, 48, 3))
     variables = draw(model, image)
-    ours, moved = jax.jit(lambda v, x: model.apply(v, x, train, mutable=["batch_stats"]))(variables, image)
+    ours, moved = jit(lambda v, x: model.apply(v, x, train, mutable=["batch_stats"]))(variables, image)
     reference = Torch(variables, train)
     with torch.no_grad():
         theirs = reference(torch.from_numpy(np.array(image).transpose(0, 3, 1, 2).copy()), 2, 2)
@@ -139,7 +142,7 @@ def tiny():
 def test_a_mirrored_image_has_mirrored_joints_with_sides_exchanged(tiny):
     _, recipe, params, carry = tiny
     image = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3))
-    predict = jax.jit(recipe.predict)
+    predict = jit(recipe.predict)
     straight = predict(params, carry, {"image": image})
     mirrored = predict(params, carry, {"image": image[:, :, ::-1]})
     exchanged = straight["joints"][:, np.array([0, 2, 1, 4, 3])]
@@ -156,7 +159,7 @@ def test_the_loss_is_the_mean_of_each_stack_summed(tiny):
     known = jnp.ones((2, 5)).at[1, 2].set(0)
     batch = {"image": image, "joints": joints, "known": known}
     loss = recipe.stages[0].objectives["heat"].loss
-    value, aux = jax.jit(loss)(params, carry, batch, jax.random.key(0))
+    value, aux = jit(loss)(params, carry, batch, jax.random.key(0))
     module = StackedHourglass(5, 2, 8)
     variables = {"params": params["hourglass"], **carry["hourglass"]}
     maps, _ = module.apply(variables, image, True, mutable=["batch_stats"])
