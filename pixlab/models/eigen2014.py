@@ -7,6 +7,8 @@ outside. The release multiplies by 0.5 at test time what its dropout left raw in
 training instead, which has the same expectation.
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -67,12 +69,15 @@ def first_conv(channels: int, image: jax.Array, name: str, kernel_init: Initiali
 class AlexNetTrunk(nn.Module):
     """The convolutions of AlexNet without groups, as cuda-convnet ran them: RGB in [0, 1] -> pool5.
 
-    6x8x256 for 228x304. Pooling comes before ReLU. 96, 256, 384, 384, 256 filters: torchvision's AlexNet (64, 192, ...)
-    does not fit.
+    6x8x256 for 228x304. Pooling comes before ReLU, and response normalisation after both or, with `normalise_first`,
+    before pooling. `padding` of the first convolution: zeros that complete its last window, or SAME (a cell for every
+    4 pixels). 96, 256, 384, 384, 256 filters: torchvision's AlexNet (64, 192, ...) does not fit.
     """
 
     width: float = 1.0
     kernel_init: Initializer = nn.initializers.normal(0.01)
+    normalise_first: bool = False
+    padding: Literal["complete", "SAME"] = "complete"
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 c"]:
@@ -82,10 +87,14 @@ class AlexNetTrunk(nn.Module):
                 scaled(channels, self.width), size, kernel_init=self.kernel_init, name=f"conv{index}", **options
             )(x)
 
-        pads = [centred_padding(n, 11, 4) for n in image.shape[1:3]]
-        x = conv(image * 255.0 - 128.0, 1, 96, 11, strides=4, padding=pads)
-        x = local_response_norm(nn.relu(max_pool(x, 3, 2)))
-        x = local_response_norm(nn.relu(max_pool(conv(x, 2, 256, 5), 3, 2)))
+        def pool(x):
+            if self.normalise_first:
+                return max_pool(local_response_norm(nn.relu(x)), 3, 2)
+            return local_response_norm(nn.relu(max_pool(x, 3, 2)))
+
+        pads = "SAME" if self.padding == "SAME" else [centred_padding(n, 11, 4) for n in image.shape[1:3]]
+        x = pool(conv(image * 255.0 - 128.0, 1, 96, 11, strides=4, padding=pads))
+        x = pool(conv(x, 2, 256, 5))
         x = nn.relu(conv(x, 3, 384, 3))
         x = nn.relu(conv(x, 4, 384, 3))
         return nn.relu(max_pool(conv(x, 5, 256, 3), 3, 2))
