@@ -80,18 +80,8 @@ class JointRegressors(nn.Module):
 
 def normalised(
     places: Float[Array, "b k 2"],
-    centre: Float[
-        Array,
-        (
-            b  # k 2
-        ),
-    ],
-    side: Float[
-        Array,
-        (
-            b  # k #two
-        ),
-    ],
+    centre: Float[Array, "*_ 2"],
+    side: Float[Array, "*_"],
 ) -> Float[Array, "b k 2"]:
     """N(y; b): places in pixels as seen from a box's centre, in its sides; inside are -1/2 to 1/2."""
     return (places - centre) / side
@@ -99,18 +89,8 @@ def normalised(
 
 def in_pixels(
     places: Float[Array, "b k 2"],
-    centre: Float[
-        Array,
-        (
-            b  # k 2
-        ),
-    ],
-    side: Float[
-        Array,
-        (
-            b  # k #two
-        ),
-    ],
+    centre: Float[Array, "*_ 2"],
+    side: Float[Array, "*_"],
 ) -> Float[Array, "b k 2"]:
     """N^-1(y; b): the inverse of `normalised`."""
     return places * side + centre
