@@ -221,6 +221,7 @@ experiment = Experiment(
     CONFIGS,
     recipe,
     data,
+    baselines=pose_task.answers,
     published=published,
     paper="flic",
     about=ABOUT,

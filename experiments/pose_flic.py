@@ -27,6 +27,7 @@ import numpy as np
 import optax
 
 from pixlab import pose_task
+from pixlab.baselines import AT_MOST
 from pixlab.core import Aux, Batch, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data, examples
 from pixlab.data.pose import counterparts
@@ -39,8 +40,6 @@ from pixlab.nn.peaks import cells, peaks, pixels
 from pixlab.pose_task import PoseOptions
 from pixlab.run import Experiment
 from pixlab.skeletons import limbs
-
-AT_MOST = 1000  # training examples that displacements are counted over, evenly spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +251,7 @@ experiment = Experiment(
     CONFIGS,
     recipe,
     data,
+    baselines=pose_task.answers,
     published=published,
     paper="joint",
     about=ABOUT,

@@ -153,6 +153,7 @@ experiment = Experiment(
     CONFIGS,
     recipe,
     data,
+    baselines=pose_task.answers,
     paper="stacks8",
     about=ABOUT,
     photo=pose_task.photo,

@@ -130,6 +130,18 @@ def test_of_a_photo_places_are_in_its_own_pixels():
     assert abs(x - (34 * 240 / 64 - 0.5)) < 2 and abs(y - (30 - 12) * 240 / 64) < 2
 
 
+def test_the_mean_pose_lies_around_the_torso(people):
+    config = dataclasses.replace(TINY, torso_noise=0.0, sides="person")
+    data = pose_flic.data(config)
+    predict = pose_task.answers(config, data)["mean pose"]
+    test = data.splits["test"]
+    batch = {name: jnp.stack([jnp.asarray(test.map(frame)[name]) for frame in people]) for name in ("joints", "torso")}
+    out = predict({}, {}, batch | {"torso_known": jnp.ones(8).at[3].set(0)})["joints"]
+    by_hand = np.mean([test.map(frame)["joints"] - test.map(frame)["torso"] for frame in people], 0)
+    np.testing.assert_allclose(out[0], np.asarray(batch["torso"][0]) + by_hand, atol=1e-4)
+    np.testing.assert_allclose(out[3], np.float32([31.5, 23.5]) + by_hand, atol=1e-4)
+
+
 def test_the_spoiled_maps_that_repair_sees(people):
     config = dataclasses.replace(pose_repair.CONFIGS["quick"], size=(48, 64), window=(24, 32), wrong=0.5)
     data = pose_repair.data(config)
