@@ -102,8 +102,8 @@ class Config(Spatial):
 
 
 QUICK = Config(
-    source="figures", size=(120, 160), batch=8, width=24, window=(60, 80), detector_steps=600, spatial_steps=100,
-    joint_steps=250, save_every=200, eval_every=0,
+    source="figures", size=(120, 160), batch=8, banks=2, width=16, window=(60, 80), detector_steps=700,
+    spatial_steps=100, joint_steps=250, save_every=200,
 )  # fmt: skip
 PAPER = Config()
 
