@@ -36,15 +36,16 @@ class Branch(nn.Module):
         for index, (channels, size) in enumerate(layers, 1):
             n = max(1, round(channels * self.width))
             x = nn.relu(Conv(n, (size, size), kernel_init=HE, name=f"conv{index}")(x))
-        return Conv(self.out, (1, 1), name=f"conv{len(layers) + 1}")(x)
+        near_0 = nn.initializers.normal(0.01)
+        return Conv(self.out, (1, 1), kernel_init=near_0, name=f"conv{len(layers) + 1}")(x)
 
 
 class PartAffinity(nn.Module):
     """RGB image [b, h, w, 3] in [0, 1] -> (S [b, stages, h/8, w/8, joints + 1], L [b, stages, h/8, w/8, 2 limbs]).
 
     S has a map for each joint and, last, one for the background; L has (x, y) of limb 0, of limb 1, ... Rows and
-    columns that fill no whole cell are dropped. `width` scales the inner channels. 52,311,446 parameters with the 18 joints and
-    19 limbs of COCO. Raises ValueError for an image of less than a cell.
+    columns that fill no whole cell are dropped. `width` scales the inner channels. 52,311,446 parameters with the 18
+    joints and 19 limbs of COCO. Raises ValueError for an image of less than a cell.
     """
 
     joints: int

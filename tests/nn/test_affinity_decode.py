@@ -185,7 +185,9 @@ def test_limb_scores_by_hand():
     # to 9: samples at 0 to 9, of which 8 (0 to 7) pass, and 8 of 10 are not more than 80 per cent
     np.testing.assert_allclose(found, [0.5, 0.5 + 5 / 7 - 1, 0, 0, 0, 0], atol=1e-6)
     full = jnp.zeros((10, 30, 2)).at[:, :, 0].set(0.5)
-    np.testing.assert_allclose(limb_scores(full, start, ends)[0], [0.5, 0.5 + 5 / 7 - 1, 0.5 + 5 / 9 - 1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        limb_scores(full, start, ends)[0], [0.5, 0.5 + 5 / 7 - 1, 0.5 + 5 / 9 - 1, 0, 0, 0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 6), (5, 2)])
