@@ -145,6 +145,12 @@ def limbs(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((joints.index(a), joints.index(b)) for a, b in LIMBS if a in joints and b in joints)
 
 
+def shown(config: Config) -> int:
+    """The number of the limb whose field is drawn."""
+    names = [(config.joints[a], config.joints[b]) for a, b in limbs(config.joints)]
+    return names.index(SHOWN) if SHOWN in names else 0
+
+
 def recipe(config: Config) -> Recipe:
     """The network, its loss, how people are read off it, the scores."""
     count, pairs, size = len(config.joints), limbs(config.joints), tuple(n // CELL for n in config.size)
@@ -165,9 +171,8 @@ def recipe(config: Config) -> Recipe:
         return people | {"maps": maps, "fields": fields}
 
     def render(example, prediction):
-        shown = [(config.joints[a], config.joints[b]) for a, b in pairs]
-        limb = shown.index(SHOWN) if SHOWN in shown else 0
-        name = " to ".join(joint.replace("_", " ") for joint in shown[limb])
+        limb = shown(config)
+        name = " to ".join(config.joints[joint].replace("_", " ") for joint in pairs[limb])
         return {"people": crowd_pictures.crowd_strip(example["image"], example, prediction, config.joints, limb, name)}
 
     stage = Stage(config.steps, {"pose": Objective(("net",), loss, optimiser(config))})
@@ -206,7 +211,7 @@ def photo(config: Config, image: np.ndarray) -> dict[str, np.ndarray]:
 def export(config: Config, image: np.ndarray, prediction) -> dict:
     """What `python -m pixlab predict` writes at the photo's size: everyone's skeleton, the heat-maps, a limb's field,
     and for each person the score and {joint: [x, y, value of its peak]} in pixels of the photo."""
-    found, values = prediction["value"] > 0, prediction["value"]
+    found, values, limb = prediction["value"] > 0, prediction["value"], shown(config)
     places = back_to_photo(prediction["joints"].reshape(-1, 2), image, config.size).reshape(*found.shape, 2)
     maps, box = prediction["maps"][..., :-1], pose_task.covered(config, image, prediction["maps"].shape[:2])
     each = np.concatenate([places, values[..., None]], -1).astype(float).round(4)
@@ -223,6 +228,7 @@ def export(config: Config, image: np.ndarray, prediction) -> dict:
     return {
         "skeletons": crowd_pictures.everyone(image, places, found, config.joints),
         "heatmaps": skeletons.heat(image, maps, box),
+        "field": crowd_pictures.directions(image, prediction["fields"][..., 2 * limb : 2 * limb + 2], box),
         "people": {"people": people},
     }
 
