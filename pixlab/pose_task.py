@@ -29,8 +29,8 @@ RADII = (5, 10, 20)  # per cent of the torso: PCK@0.05, the middle of the publis
 
 
 @dataclasses.dataclass(frozen=True)
-class PoseOptions(Options):
-    """Options of the data, whatever the network."""
+class PeopleOptions(Options):
+    """Options of the data, whatever the network, and whether one person is asked about or everybody."""
 
     source: str = "flic"
     """People: figures, flic, flic:full, flic:plus or pose_folder:PATH."""
@@ -38,16 +38,12 @@ class PoseOptions(Options):
     """Joints to find."""
     size: tuple[int, int] = (240, 360)
     """Rows and columns of the network's input, into which the picture is fitted whole."""
-    around: float = 0.0
-    """Or only the square around the person, whose place and size are given: its side in torso heights; 0: all."""
     sides: Literal["observer", "person"] = "observer"
     """Whose left and right: as if everybody faced the viewer, or the person's own."""
     zoom: tuple[float, float] = (0.9, 1.1)
     """Smallest and largest enlargement in augmentation."""
     turn: float = 0.0
     """Degrees that augmentation turns either way at most."""
-    torso_noise: float = 0.05
-    """Standard deviation of where the torso is said to be, in torso heights."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the networks compute in; parameters, losses and scores are float32."""
 
@@ -55,7 +51,7 @@ class PoseOptions(Options):
         """See Options.check."""
         super().check()
         self.at_least(16, "size")
-        self.at_least(0, "around", "turn", "torso_noise")
+        self.at_least(0, "turn")
         self.at_least(0.1, "zoom")
         if self.zoom[0] > self.zoom[1]:
             raise UserError(f"--zoom {self.zoom[0]} {self.zoom[1]}: give the smaller one first")
@@ -66,6 +62,22 @@ class PoseOptions(Options):
         mirrored = {f"{other[side]}_{rest}" for side, _, rest in sides if side in other}
         if missing := sorted(mirrored - set(self.joints)):
             raise UserError(f"--joints: training mirrors pictures, so give {', '.join(missing)} too")
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseOptions(PeopleOptions):
+    """Options of the data where one person is asked about."""
+
+    around: float = 0.0
+    """Instead of the whole picture, the square around the person, whose place and size are given: its side in torso
+    heights; 0: the whole picture."""
+    torso_noise: float = 0.05
+    """Standard deviation of where the torso is said to be, in torso heights."""
+
+    def check(self) -> None:
+        """See Options.check."""
+        super().check()
+        self.at_least(0, "around", "torso_noise")
 
 
 def looks(config: PoseOptions) -> Looks:
@@ -119,13 +131,13 @@ def export(config: PoseOptions, image: UInt8[np.ndarray, "h w 3"], prediction: B
     places = back_to_photo(prediction["joints"], image, config.size)
     files = {"skeleton": skeletons.draw(image, places, config.joints)}
     if "maps" in prediction:
-        covered = _covered(config, image, prediction["maps"].shape[:2])
-        files["heatmaps"] = skeletons.heat(image, prediction["maps"], config.joints, covered)
+        part = covered(config, image, prediction["maps"].shape[:2])
+        files["heatmaps"] = skeletons.heat(image, prediction["maps"], config.joints, part)
     found = np.column_stack([places, prediction["value"]]).astype(float).round(4).tolist()
     return files | {"joints": dict(zip(config.joints, found, strict=True))}
 
 
-def _covered(config: PoseOptions, image: np.ndarray, cells: tuple[int, int]) -> tuple[float, ...]:
+def covered(config: PeopleOptions, image: np.ndarray, cells: tuple[int, int]) -> tuple[float, ...]:
     """The part of the maps that a whole photo covers: left, top, right, bottom."""
     (h, w), (rows, columns) = image.shape[:2], config.size
     scale = min(rows / h, columns / w)

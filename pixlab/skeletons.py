@@ -39,8 +39,12 @@ def draw(
     places: Float[np.ndarray, "k 2"],
     joints: Sequence[str],
     known: Shaped[np.ndarray, " k"] | None = None,
+    tone: tuple[int, int, int] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with a skeleton at (x, y) in pixels: left red, right blue, the rest yellow; known joints alone."""
+    """The image with a skeleton at (x, y) in pixels: left red, right blue, the rest yellow; known joints alone.
+
+    With a `tone` its limbs are of that colour.
+    """
     canvas = Image.fromarray(image)
     pen, width = ImageDraw.Draw(canvas), max(1, round(min(image.shape[:2]) / 120))
     shown = np.isfinite(places).all(-1) & (True if known is None else np.asarray(known) > 0)
@@ -49,7 +53,7 @@ def draw(
         if shown[a] and shown[b]:
             sides = [joints[i] for i in (a, b) if "_" in joints[i] and joints[i].split("_")[0] in ("left", "right")]
             one = len({name.split("_")[0] for name in sides}) == 1 and len(sides) == 2
-            pen.line((at[a], at[b]), side_colour(sides[0]) if one else MIDDLE, width)
+            pen.line((at[a], at[b]), tone or (side_colour(sides[0]) if one else MIDDLE), width)
     for index in np.flatnonzero(shown):
         (x, y), r = at[index], 1.6 * width
         pen.ellipse((x - r, y - r, x + r, y + r), side_colour(joints[index]), (255, 255, 255) if width > 1 else None)

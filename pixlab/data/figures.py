@@ -21,6 +21,7 @@ SIDES = {"left": 1.0, "right": -1.0}  # a person's own, along the axis that poin
 TORSO, HEAD = 0.52, 0.26  # metres, hips to neck and neck to the top of the head
 SHOULDER, HIP = 0.19, 0.11  # from the middle
 ARM, LEG = (0.29, 0.26), (0.43, 0.42)  # upper and lower
+MOST = 3  # people in a picture
 
 
 class Limb(NamedTuple):
@@ -140,22 +141,32 @@ def person(
 def figure(
     background: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "k 2"]]:
-    """(picture, places (x, y) in pixels of the JOINTS of the person asked about) in front of a background.
+    """(picture, places (x, y) in pixels of the JOINTS of the person asked about): the one in front of a `crowd`."""
+    image, everyone = crowd(background, rng)
+    return image, everyone[-1]
 
-    Up to two others stand beside or behind, and now and then a bar hides a part of the scene. The person's hips to neck
-    take a third to half of the height; joints may lie outside the picture.
+
+def crowd(
+    background: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "p k 2"]]:
+    """(picture, places (x, y) in pixels of the JOINTS of its 1 to MOST people, the one in front last).
+
+    Up to two others stand beside or behind the one in front, whose hips to neck take a third to half of the height; now
+    and then a bar hides a part of the scene. Joints may be hidden, and may lie outside the picture.
     """
     h, w = background.shape[:2]
     canvas = background.astype(np.float32) / 255
     scale = h * rng.uniform(0.32, 0.5) / TORSO
     middle = w * rng.uniform(0.35, 0.65), h * rng.uniform(0.6, 0.85)
-    for _ in range(rng.integers(0, 3)):
+    everyone = []
+    for _ in range(rng.integers(0, MOST)):
         side = rng.choice([-1, 1]) * rng.uniform(0.25, 0.5) * w
-        person(canvas, rng, scale=scale * rng.uniform(0.7, 1.0), middle=(middle[0] + side, h * rng.uniform(0.6, 0.9)))
-    places = person(canvas, rng, scale=scale, middle=middle)
+        where = dict(scale=scale * rng.uniform(0.7, 1.0), middle=(middle[0] + side, h * rng.uniform(0.6, 0.9)))
+        everyone.append(person(canvas, rng, **where))
+    everyone.append(person(canvas, rng, scale=scale, middle=middle))
     if rng.random() < 0.3:
         ends = rng.uniform(0, 1, (2, 2)) * [w, h]
         bar = Limb(np.array([*ends[0], 0]), np.array([*ends[1], 0]), (rng.uniform(2, 5) * h / 120,) * 2, "")
         paint(canvas, bar, rng.uniform(0.1, 0.9, 3), 0)
     noisy = canvas + rng.normal(0, 0.012, canvas.shape)
-    return (np.clip(noisy, 0, 1) * 255 + 0.5).astype(np.uint8), places.astype(np.float32)
+    return (np.clip(noisy, 0, 1) * 255 + 0.5).astype(np.uint8), np.stack(everyone).astype(np.float32)

@@ -79,11 +79,15 @@ class Figures:
         return self._count
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        image, joints = figure(*self.scene(index))
+        return {"image": image, "joints": joints}
+
+    def scene(self, index: int) -> tuple[np.ndarray, np.random.Generator]:
+        """The room of a picture and the random numbers of its people."""
         if not 0 <= index < self._count:
             raise IndexError(index)
         room = self._rooms[index % len(self._rooms)]["image"]
-        image, joints = figure(room, np.random.default_rng(self._first + index))
-        return {"image": image, "joints": joints}
+        return room, np.random.default_rng(self._first + index)
 
     def record_name(self, index: int) -> str:
         """What to call a frame in messages."""
@@ -95,7 +99,7 @@ class PoseFolder:
     that list as "people" and the joints' names as "names"; without names they are the 14 of LSP, in its order.
 
     x and y are pixels of the picture, 0 for `visible` (or NaN) means that nobody labelled the joint. "split" of an
-    entry says where it belongs; where none has one, every fifth is "test" and the others "train". "all" is all.
+    entry says where it belongs; where none has one, every fifth picture is "test" and the others "train". "all" is all.
     Raises UserError for what is absent, damaged or does not fit, on construction; for a picture, when it is read.
     """
 
@@ -115,7 +119,8 @@ class PoseFolder:
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise UserError(f"{index}: an entry is not as expected ({error!r}); see {__name__}.PoseFolder") from None
         if not any(where for *_, where in everyone):
-            everyone = [(file, at, "train" if i % 5 else "test") for i, (file, at, _) in enumerate(everyone)]
+            number = {file: i for i, file in enumerate(dict.fromkeys(file for file, *_ in everyone))}
+            everyone = [(file, at, "train" if number[file] % 5 else "test") for file, at, _ in everyone]
         self._people = [(file, at) for file, at, where in everyone if split in ("all", where)]
         if not self._people:
             raise NoSplit(f"{index}: nobody in split '{split}'; it has {sorted({where for *_, where in everyone})}")

@@ -1,7 +1,8 @@
 """Frames of people: pure numpy transforms of one, picture and joints together.
 
 A frame has "image" uint8 [H, W, 3] and "joints" float32 [k, 2], (x, y) in pixels, the centre of the top-left pixel at
-(0, 0), NaN for a joint that nobody labelled; joints may lie outside the picture. Other entries pass unchanged.
+(0, 0), NaN for a joint that nobody labelled; joints may lie outside the picture. Other entries pass unchanged. Where
+people are many, `warp` and `example` take "joints" [p, k, 2] as well.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def warp(
     (a, b), (d, e) = back.tolist()
     coefficients = (a, b, shift[0], d, e, shift[1])
     image = image.transform((w, h), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    places = places[counterparts(joints)] if mirror else places
+    places = places[..., counterparts(joints), :] if mirror else places
     return frame | {"image": np.asarray(image), "joints": places.astype(np.float32)}
 
 
@@ -95,8 +96,8 @@ def view(frame: Frame, size: tuple[int, int], around: float = 0.0) -> tuple[tupl
 
 
 def example(frame: Frame) -> Frame:
-    """For a batch: "image" float32 in [0, 1]; "known" [k], 1 for joints that are finite, 0 for others, which are 0."""
+    """For a batch: "image" float32 in [0, 1]; "known", 1 for joints that are finite, 0 for others, which are 0."""
     known = np.isfinite(frame["joints"]).all(-1)
-    places = np.where(known[:, None], frame["joints"], 0).astype(np.float32)
+    places = np.where(known[..., None], frame["joints"], 0).astype(np.float32)
     image = frame["image"].astype(np.float32) / np.float32(255)
     return frame | {"image": image, "joints": places, "known": known.astype(np.float32)}

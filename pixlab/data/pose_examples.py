@@ -54,13 +54,18 @@ def pose_data(source: str, looks: Looks, *, batch: int, workers: int) -> Data:
 
 def train_example(frame: Frame, rng: np.random.Generator, *, names: tuple[str, ...], looks: Looks) -> Example:
     """An example, augmented."""
+    change = random_change(rng, looks)
+    return _example(frame, rng, names, looks, **change)
+
+
+def random_change(rng: np.random.Generator, looks: Looks) -> dict[str, float | bool]:
+    """How augmentation enlarges, turns and mirrors."""
     low, high = np.log(looks.zoom)
-    change = dict(
+    return dict(
         zoom=float(np.exp(rng.uniform(low, high))),
         degrees=rng.uniform(-looks.turn, looks.turn),
         mirror=bool(rng.integers(2)),
     )
-    return _example(frame, rng, names, looks, **change)
 
 
 def test_example(frame: Frame, *, names: tuple[str, ...], looks: Looks) -> Example:

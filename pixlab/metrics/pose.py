@@ -61,11 +61,17 @@ def rate_curves(joints: Sequence[str]) -> Metric:
 
 def curves(joints: Sequence[str], total: Tree) -> dict[str, np.ndarray]:
     """{joint: per cent within each radius} of the totals of `detection_rates`, sides taken together."""
+    sides = both_sides(joints)
+    with np.errstate(invalid="ignore"):
+        return {name: 100 * total["hits"][at].sum(0) / total["known"][at].sum() for name, at in sides.items()}
+
+
+def both_sides(joints: Sequence[str]) -> dict[str, list[int]]:
+    """{name without its side: numbers of the joints that have it}."""
     sides = {}
     for index, joint in enumerate(joints):
         sides.setdefault(joint.removeprefix("left_").removeprefix("right_"), []).append(index)
-    with np.errstate(invalid="ignore"):
-        return {name: 100 * total["hits"][at].sum(0) / total["known"][at].sum() for name, at in sides.items()}
+    return sides
 
 
 def distances(a: Float[Array, "k 2"], b: Float[Array, "k 2"], known: Float[Array, " k"]) -> Float[Array, " k"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -31,14 +32,43 @@ def peaks(maps: Float[Array, "b h w k"], finer: Finer = "fit") -> tuple[Float[Ar
     by more than half a cell, nor along an axis on whose border the cell lies.
     """
     b, h, w, k = maps.shape
+    at = jnp.argmax(maps.reshape(b, h * w, k), 1)
+    places, values = _around(maps, at[:, None], finer)
+    return places[:, 0], values[:, 0]
+
+
+def local_peaks(
+    maps: Float[Array, "b h w k"], count: int, least: float, finer: Finer = "fit"
+) -> tuple[Float[Array, "b n k 2"], Float[Array, "b n k"]]:
+    """((x, y) of each map's `count` highest local peaks, made finer as by `peaks`, and their values), highest first.
+
+    A local peak is above `least`, no lower than its 8 neighbours, and higher than those of them that come before it
+    row by row, so that two equal neighbours are one. Where there are fewer, the rest has value 0 and any place.
+    """
+    b, h, w, k = maps.shape
+    around = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    shifts = [(dy, dx) for dy in range(3) for dx in range(3)]
+    near = [around[:, dy : dy + h, dx : dx + w] for dy, dx in shifts]
+    before, after = jnp.stack(near[:4]).max(0), jnp.stack(near[5:]).max(0)
+    value = jnp.where((maps > before) & (maps >= after) & (maps > least), maps, -jnp.inf)
+    most = min(count, h * w)
+    top, at = jax.lax.top_k(value.reshape(b, h * w, k).swapaxes(1, 2), most)  # [b, k, n]
+    places, values = _around(maps, at.swapaxes(1, 2), finer)
+    values = jnp.where(jnp.isfinite(top.swapaxes(1, 2)), values, 0)
+    rest = count - most
+    return jnp.pad(places, ((0, 0), (0, rest), (0, 0), (0, 0))), jnp.pad(values, ((0, 0), (0, rest), (0, 0)))
+
+
+def _around(maps, at, finer):
+    """(places, made finer, values) of the cells numbered `at` [b, n, k], row by row."""
+    b, h, w, k = maps.shape
     flat = maps.reshape(b, h * w, k)
-    at = jnp.argmax(flat, 1)
     y, x = at // w, at % w
-    value = jnp.take_along_axis(flat, at[:, None], 1)[:, 0]
+    value = jnp.take_along_axis(flat, at, 1)
 
     def cell(dy, dx):
         index = jnp.clip(y + dy, 0, h - 1) * w + jnp.clip(x + dx, 0, w - 1)
-        return jnp.take_along_axis(flat, index[:, None], 1)[:, 0]
+        return jnp.take_along_axis(flat, index, 1)
 
     def move(before, after, n, index):
         if finer == "none":

@@ -20,6 +20,7 @@ Tree = Any
 Names = dict[tuple[str, ...], str]  # where in our tree -> name in the file
 _CLASSIFIER = ("classifier.", "pre_logits.", "head.", "fc.")
 _VGG_CONVS = (2, 2, 3, 3, 3)
+_VGG19_CONVS = (2, 2, 4, 4, 4)
 
 
 def _layer(ours: tuple[str, ...], theirs: str) -> Names:
@@ -87,14 +88,28 @@ def vgg16(
     `mean`, `std`: the module's own input normalisation, VGG16.mean and VGG16.std. Raises UserError with the
     names that do not fit.
     """
+    names = _vgg_names(_VGG_CONVS)
+    filled = _fill("VGG-16", weights, params, names, _unused(weights, names.values()))
+    return _renormalise(filled, "conv1_1", (mean, std), (IMAGENET_MEAN, IMAGENET_STD)), {}
+
+
+def vgg19(weights: Mapping[str, np.ndarray], params: Tree) -> tuple[Tree, Tree]:
+    """(parameters, {}) of a `models.vgg.VGG` that is VGG-19 or its first layers, from torchvision's or timm's vgg19.
+
+    Raises UserError with the names that do not fit.
+    """
+    names = _vgg_names(_VGG19_CONVS)
+    return _fill("VGG-19", weights, params, names, _unused(weights, names.values())), {}
+
+
+def _vgg_names(convs: Sequence[int]) -> Names:
     names, index = {}, 0
-    for block, count in enumerate(_VGG_CONVS, 1):
+    for block, count in enumerate(convs, 1):
         for conv in range(1, count + 1):
             names |= _layer((f"conv{block}_{conv}",), f"features.{index}")
             index += 2
         index += 1  # the pool
-    filled = _fill("VGG-16", weights, params, names, _unused(weights, names.values()))
-    return _renormalise(filled, "conv1_1", (mean, std), (IMAGENET_MEAN, IMAGENET_STD)), {}
+    return names
 
 
 def eigen_fergus(weights: Mapping[str, np.ndarray], params: Tree) -> Tree:

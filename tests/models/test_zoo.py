@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from draw import draw
 
-from pixlab.models import alexnet, densenet, eigen2014, eigen_fergus, eigen_fergus_labels, resnet, unet, vgg
+from pixlab.models import (
+    alexnet,
+    densenet,
+    eigen2014,
+    eigen_fergus,
+    eigen_fergus_labels,
+    part_affinity,
+    resnet,
+    unet,
+    vgg,
+)
 from pixlab.net import Net
 
 KEY = jax.random.key(0)
@@ -50,6 +60,7 @@ ZOO = {
         unet.UNet(2, base=4, levels=1, padding="VALID", release=True), [(18, 20, 1)],
         [(unet.UNet(2, padding="VALID", release=True), [(572, 572, 1)])], 31_100_354,
     ),
+    "part_affinity": (part_affinity.PartAffinity(3, 2, 2, width=W), [(24, 20, 3)], None, 0),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
     "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),

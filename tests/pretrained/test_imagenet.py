@@ -13,8 +13,9 @@ from pixlab.errors import UserError
 from pixlab.models.alexnet import AlexNet
 from pixlab.models.densenet import DenseNet
 from pixlab.models.eigen_fergus import Scale1
+from pixlab.models.part_affinity import BLOCKS
 from pixlab.models.resnet import ResNet
-from pixlab.models.vgg import VGG16
+from pixlab.models.vgg import VGG, VGG16
 from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 from pixlab.pretrained import imagenet
 from pixlab.pretrained.files import read_weights
@@ -35,10 +36,10 @@ def batch_norm(channels):
 
 
 class TorchVGG(nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, counts=(2, 2, 3, 3, 3)):
         super().__init__()
         layers, last = [], 3
-        for channels, convs in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for channels, convs in zip((64, 128, 256, 512, 512), counts, strict=True):
             for _ in range(convs):
                 channels_here = round(channels * width)
                 layers += [nn.Conv2d(last, channels_here, 3, padding=1), nn.ReLU()]
@@ -260,6 +261,21 @@ def test_eigen_fergus_alexnet_has_no_published_weights(tmp_path):
     params = jax.eval_shape(Scale1("alexnet", width=0.1).init, jax.random.key(0), IMAGE)["params"]
     with pytest.raises(UserError, match='take trunk="vgg16"'):
         imagenet.eigen_fergus(weights, params)
+
+
+def test_the_first_layers_of_vgg_19():
+    """What part affinity fields take of it, up to conv4_2."""
+    net = TorchVGG(0.125, (2, 2, 4, 4, 4))
+    weights = {name: value.numpy() for name, value in net.state_dict().items()}
+    module = VGG(0.125, blocks=BLOCKS)
+    params, _ = imagenet.vgg19(weights, draw(module, jnp.asarray(IMAGE))["params"])
+    ours = jax.jit(module.apply)({"params": params}, IMAGE)[8]
+    normal = (IMAGE - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    until = [i for i, layer in enumerate(net.features) if isinstance(layer, nn.Conv2d)][9] + 2
+    with torch.no_grad():
+        close(ours, net.features[:until](torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())))
+    with pytest.raises(UserError, match="these weights do not fit VGG-19"):
+        imagenet.vgg19({k: v.numpy() for k, v in TorchVGG(0.125).state_dict().items()}, params)
 
 
 @pytest.mark.parametrize("std", [IMAGENET_STD, CAFFE_STD])
