@@ -87,7 +87,7 @@ def recipe(config: Config) -> Recipe:
         return found(repaired(params, carry, batch))
 
     def render(example, prediction):
-        maps = spoiled({name: x[None] for name, x in example.items()}, config)
+        maps = spoiled({name: jnp.asarray(x)[None] for name, x in example.items()}, config)
         given = {name: np.asarray(x[0]) for name, x in found(maps).items()}
         photo, names = np.uint8(255 * example["image"]), config.joints
         panels = [

@@ -26,7 +26,12 @@ EXPERIMENTS = {name: importlib.import_module(f"experiments.{name}").experiment f
 TINY = dict(width=1 / 16, frame=(80, 104), crop=(76, 100), truth=(80, 104), batch=2, coarse_steps=2, fine_steps=2)
 CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_disable_most_optimizations")
 TINY |= dict(base=4, steps=2, workers=1)  # of networks without stages and without a width
-PEOPLE = dict(size=(48, 64), window=(12, 16), width=4, detector_steps=2, spatial_steps=1, joint_steps=1)
+PEOPLE = dict(size=(48, 64), window=(12, 16), width=4, detector_steps=2, spatial_steps=1, joint_steps=1, stages=1)
+OWN = {
+    "pose_hourglass": dict(size=(64, 64), stacks=1),
+    "pose_deeppose": dict(size=(64, 64), input=64, width=1 / 32, later_steps=(1,)),
+    "pose_repair": dict(spatial_steps=2),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,7 +83,7 @@ def data_here(tmp_path_factory, monkeypatch):
 
 def shrunk(experiment, name, source, folder):
     fields = {field.name for field in dataclasses.fields(experiment.configs[name])}
-    tiny = TINY | PEOPLE if "joints" in fields else TINY
+    tiny = TINY | (PEOPLE if "joints" in fields else {}) | OWN.get(experiment.name.partition(".")[2], {})
     small = {k: v for k, v in tiny.items() if k in fields}
     return dataclasses.replace(experiment.configs[name], source=source, run=str(folder), eval_every=0, **small)
 
