@@ -56,7 +56,7 @@ def test_a_kernel_s_index_is_the_displacement_from_its_half(window):
 sizes = st.integers(1, 24)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.tuples(sizes, sizes), st.tuples(sizes, sizes), st.sampled_from(["fft", "matrix"]), st.integers(0, 99))
 def test_value_and_gradients_are_those_of_a_direct_convolution(size, window, method, seed):
     maps, kernels, grad = random(seed, (2, 3, *size), (2, 3, *window), (2, 2, 3, *size))
