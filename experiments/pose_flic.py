@@ -11,7 +11,7 @@ A detector gives a heat-map for each joint; then, with the detector held, the sp
 given the others; then both learn together. Where the torso is, is given, and tells whom of several people is meant.
 
 What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam. Kernels
-start from histograms as in the paper, but not of sum 1, and biases not near 0: messages start between 0.7 and 1. Else
+start from histograms as in the paper, but not of sum 1, and biases not near 0: messages start between 0.8 and 1. Else
 the product of ten messages is too small to learn from, and counts what joints have in common ten times.
 """
 
@@ -60,7 +60,7 @@ class Spatial(PoseOptions):
     """Standard deviation in cells of the Gaussians that heat-maps should be."""
     spatial_steps: int = 10_000
     """Steps of the spatial model alone."""
-    spatial_lr: float = 0.02
+    spatial_lr: float = 0.05
     """Adam's rate for the spatial model."""
 
     def check(self) -> None:
@@ -102,8 +102,8 @@ class Config(Spatial):
 
 
 QUICK = Config(
-    source="figures", size=(120, 160), batch=8, banks=2, width=16, window=(60, 80), detector_steps=700,
-    spatial_steps=100, joint_steps=250, save_every=200,
+    source="figures", size=(120, 160), batch=8, banks=2, width=16, window=(60, 80), detector_steps=600,
+    spatial_steps=300, joint_steps=250, save_every=200,
 )  # fmt: skip
 PAPER = Config()
 

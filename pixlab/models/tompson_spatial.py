@@ -85,7 +85,7 @@ def first_parameters(
     window: tuple[int, int],
     sigma: float,
     *,
-    background: float = 0.7,
+    background: float = 0.8,
     beta: float = 1.0,
 ) -> dict[str, Float[np.ndarray, ...]]:
     """{"kernel", "bias"} to start from, given examples of places; see `displacement_histograms`.
