@@ -108,10 +108,8 @@ QUICK = Config(
 PAPER = Config()
 
 
-def row(config: Config, graph: str, *, joint: bool = False) -> Config:
-    """A row of the ablation: the detector sees as many steps in each."""
-    if joint:
-        return config
+def row(config: Config, graph: str) -> Config:
+    """A row of the ablation without joint training; the detector makes as many steps."""
     steps = config.detector_steps + config.joint_steps
     config = dataclasses.replace(config, graph=graph, detector_steps=steps, joint_steps=0)
     return dataclasses.replace(config, spatial_steps=0) if graph == "none" else config
