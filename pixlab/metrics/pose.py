@@ -1,4 +1,4 @@
-"""Scores of joints: how many lie within a part of the body's size of where they are."""
+"""Scores of joints: how many lie within a part of the body's size of where they are, and how far those are off."""
 
 from __future__ import annotations
 
@@ -61,11 +61,41 @@ def rate_curves(joints: Sequence[str]) -> Metric:
 
 def curves(joints: Sequence[str], total: Tree) -> dict[str, np.ndarray]:
     """{joint: per cent within each radius} of the totals of `detection_rates`, sides taken together."""
-    sides = {}
-    for index, joint in enumerate(joints):
-        sides.setdefault(joint.removeprefix("left_").removeprefix("right_"), []).append(index)
     with np.errstate(invalid="ignore"):
-        return {name: 100 * total["hits"][at].sum(0) / total["known"][at].sum() for name, at in sides.items()}
+        return {name: 100 * total["hits"][at].sum(0) / total["known"][at].sum() for name, at in sides(joints).items()}
+
+
+def localisation_sigma(joints: Sequence[str], *, within: float = 20, size: str = "size") -> Metric:
+    """How far joints that are found are off along an axis, in the unit of the places: "wrist", ..., "mean".
+
+    sqrt(mean of (dx^2 + dy^2) / 2) over a joint's labelled examples that are found within `within` per cent of the
+    body's size: the standard deviation of x and y, were errors without bias. Without a bound, the few joints that are
+    taken for something else would be all that it measures. Keys and joints that count are those of `detection_rates`.
+
+    Tompson et al. 2015 compare this to what people disagree by, in pixels of images of 360x240; what they do about
+    joints that are taken for something else is not known here.
+    """
+
+    def stats(prediction: Batch, example: Batch) -> Tree:
+        known = example["known"] * (example[size] > 0)
+        error = distances(prediction["joints"], example["joints"], known)
+        found = known * (100 * error <= within * example[size])
+        return {"square": found * error**2 / 2, "found": found}
+
+    def result(total: Tree) -> dict[str, float]:
+        squares, counts = ({n: total[key][at].sum() for n, at in sides(joints).items()} for key in ("square", "found"))
+        sigma = {name: float(np.sqrt(squares[name] / n)) for name, n in counts.items() if n > 0}
+        return sigma | {"mean": float(np.mean(list(sigma.values()))) if sigma else float("nan")}
+
+    return Metric(stats, result)
+
+
+def sides(joints: Sequence[str]) -> dict[str, list[int]]:
+    """{X: numbers of X, or of left_X and right_X}."""
+    out = {}
+    for index, joint in enumerate(joints):
+        out.setdefault(joint.removeprefix("left_").removeprefix("right_"), []).append(index)
+    return out
 
 
 def distances(a: Float[Array, "k 2"], b: Float[Array, "k 2"], known: Float[Array, " k"]) -> Float[Array, " k"]:
