@@ -79,7 +79,7 @@ def test_away_from_the_border_a_bank_is_that_of_2014():
 @pytest.mark.parametrize("pool", [4, 8, 16])
 def test_a_spot_moves_cells_around_it_in_every_bank(pool):
     """Neither maps nor features are shifted: what a spot changes lies around the spot."""
-    model = Coarse(1, 3, width=2, pool=pool, rate=0.0)
+    model = Coarse(1, 3, width=8, pool=pool, rate=0.0)
     flat = jnp.zeros((1, 384, 384, 3))
     noisy = flat.at[:, 176:192, 208:224].set(jax.random.uniform(jax.random.key(2), (1, 16, 16, 3)))
     params = draw(model, flat)["params"]
