@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments import pose_flic
 from pixlab import pose_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
@@ -129,9 +130,8 @@ for _pool in POOLS:
         f"pool{_pool}_coarse": f"The coarse model pooled {_pool} times alone.",
         f"pool{_pool}_own": f"Pooled {_pool} times, and a fine model of its own that sees the RGB image alone.",
     }
-COLUMNS = ("nose", "shoulder", "elbow", "wrist")  # "head" and "face" of the lecture's tables are our nose
-PUBLISHED_5 = {
-    "Tompson et al. 2014": (90.7, 70.4, 50.2, 55.4),
+PUBLISHED_5 = {  # the lecture's tables, in the columns of pose_flic: "head" and "face" are our nose
+    "Tompson et al. 2014": pose_flic.PUBLISHED_5,
     "Tompson et al. 2015, 4x": (92.6, 73.0, 57.1, 60.4),
     "Tompson et al. 2015, 8x": (92.1, 75.8, 55.6, 56.6),
     "Tompson et al. 2015, 16x": (91.6, 73.0, 47.7, 45.5),
@@ -251,7 +251,7 @@ def published(config: Config) -> dict[str, dict[str, float]]:
     rows = {}
     for label, table in tables.items():
         for who, values in table.items():
-            found = {f"{label}/{joint}": value for joint, value in zip(COLUMNS, values, strict=True)}
+            found = {f"{label}/{joint}": value for joint, value in zip(pose_flic.COLUMNS, values, strict=True)}
             rows[who] = rows.get(who, {}) | found
     return rows
 

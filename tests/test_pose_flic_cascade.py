@@ -40,7 +40,9 @@ def made(config):
         stage._replace(objectives={n: o._replace(tx=optax.sgd(1.0)) for n, o in stage.objectives.items()})
         for stage in recipe.stages
     ]
-    return stages, core.start(recipe, jax.random.key(0)), recipe
+    state = core.start(recipe, jax.random.key(0))
+    last = {"kernel": jax.random.normal(jax.random.key(2), (3, 2))}  # it starts at next to nothing
+    return stages, state.replace(params=state.params | {"fine": state.params["fine"] | last}), recipe
 
 
 def moved(config, index, *, nets=None, start=None):

@@ -21,7 +21,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pixlab.models.tompson import Bank, half
+from pixlab.models.tompson import HE, LAST, Bank, half
 from pixlab.nn.conv import Conv
 from pixlab.nn.crop import crop
 from pixlab.nn.dropout import SpatialDropout
@@ -59,9 +59,9 @@ class Coarse(nn.Module):
             features += [first, second]
             total = total + nearest_upsample(bank.late(second), 2**level)[:, :h, :w]
         x = SpatialDropout(self.rate, deterministic=not train)(nn.relu(total))
-        x = nn.relu(Conv(4 * self.width, (1, 1), name="fc2")(x))
-        x = nn.relu(Conv(2 * self.width, (1, 1), name="fc3")(x))
-        return Conv(self.joints, (1, 1), name="fc4")(x), tuple(features)
+        x = nn.relu(Conv(4 * self.width, (1, 1), kernel_init=HE, name="fc2")(x))
+        x = nn.relu(Conv(2 * self.width, (1, 1), kernel_init=HE, name="fc3")(x))
+        return Conv(self.joints, (1, 1), kernel_init=LAST, name="fc4")(x), tuple(features)
 
 
 class Fine(nn.Module):
@@ -86,13 +86,13 @@ class Fine(nn.Module):
             seen = [layer for bank, x in zip(banks, seen, strict=True) for layer in bank.early(x)]
         total = 0.0
         for index, x in enumerate(seen):
-            x = Conv(self.width, (5, 5), name=f"conv1_{index}")(x)
+            x = Conv(self.width, (5, 5), kernel_init=HE, name=f"conv1_{index}")(x)
             total = total + nearest_upsample(x, self.window // x.shape[1])
         x = nn.relu(total)
         for index in (2, 3, 4):
-            x = nn.relu(Conv(self.width, (5, 5), name=f"conv{index}")(x))
+            x = nn.relu(Conv(self.width, (5, 5), kernel_init=HE, name=f"conv{index}")(x))
         x = x.reshape(b, k, *x.shape[1:])
-        kernel = self.param("kernel", nn.initializers.lecun_normal(1, 0), (self.joints, self.width))
+        kernel = self.param("kernel", LAST, (self.joints, self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.joints,))
         return jnp.einsum("bkhwc,kc->bhwk", x, kernel) + bias[None, None, None]
 
