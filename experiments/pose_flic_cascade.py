@@ -114,7 +114,7 @@ def variants(name: str, config: Config) -> dict[str, Config]:
 
 QUICK = Config(
     source="figures", size=(120, 160), batch=8, pool=8, banks=2, width=16, window=36, dropout=0.1, zoom=(0.9, 1.1),
-    turn=0.0, coarse_steps=600, fine_steps=300, joint_steps=150, lr=2e-3, fine_lr=2e-3, save_every=200,
+    turn=0.0, fine_sigma=2.5, coarse_steps=600, fine_steps=300, joint_steps=150, lr=2e-3, fine_lr=2e-3, save_every=200,
 )  # fmt: skip
 CONFIGS = variants("quick", QUICK)
 for _pool in POOLS:

@@ -153,6 +153,13 @@ def test_the_fine_model_answers_each_joint_as_alone_with_its_own_last_layer(own)
     np.testing.assert_allclose(changed, maps * jnp.asarray([1, 2, 1])[None, None, None], rtol=1e-5)
 
 
+def test_fine_maps_start_near_zero():
+    """Else the first steps go into undoing them, and leave few maps alive."""
+    seen = [jax.random.normal(jax.random.key(s), (1, 3, 12 // s, 12 // s, 16)) for s in strides(2)]
+    maps, _ = jit(Fine(3, 12, 16).init_with_output)(jax.random.key(0), *seen)
+    assert 0 < np.abs(maps).max() < 0.1
+
+
 def test_low_resolutions_join_after_the_first_layer():
     """With one pixel's weights, a low cell reaches its whole square of pixels, and no other."""
     seen = [jnp.zeros((1, 1, 8 // s, 8 // s, 1)) for s in strides(2)]
