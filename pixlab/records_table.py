@@ -18,6 +18,8 @@ TITLES = {
     "pose_r10": "Pose (% of the joints within 10 % of the torso)",
     "pose_r20": "Pose (% of the joints within 20 % of the torso: PCK@0.2)",
     "pose_pckh50": "Pose (% of the joints within half a head: PCKh@0.5)",
+    "pose_sigma": "Pose (by how many pixels of the network's input joints that are found are off)",
+    "people_r20": "People (% within 20 % of the torso)",
     "repair": "Heat-maps repaired (% of all joints, of the wrong ones, of the right ones)",
 }
 

@@ -31,6 +31,7 @@ OWN = {
     "pose_hourglass": dict(size=(64, 64), stacks=1),
     "pose_deeppose": dict(size=(64, 64), input=64, width=1 / 32, later_steps=(1,)),
     "pose_repair": dict(spatial_steps=2),
+    "pose_flic_cascade": dict(window=8, banks=1),
 }
 
 

@@ -1,4 +1,4 @@
-"""Scores of joints: how many lie within a part of the body's size of where they are."""
+"""Scores of joints: how many lie within a part of the body's size of where they are, and how far those are off."""
 
 from __future__ import annotations
 
@@ -64,6 +64,33 @@ def curves(joints: Sequence[str], total: Tree) -> dict[str, np.ndarray]:
     sides = both_sides(joints)
     with np.errstate(invalid="ignore"):
         return {name: 100 * total["hits"][at].sum(0) / total["known"][at].sum() for name, at in sides.items()}
+
+
+def localisation_sigma(joints: Sequence[str], *, within: float = 20, size: str = "size") -> Metric:
+    """How far joints that are found are off along an axis, in the unit of the places: "wrist", ..., "mean".
+
+    sqrt(mean of (dx^2 + dy^2) / 2) over a joint's labelled examples that are found within `within` per cent of the
+    body's size: the standard deviation of x and y, were errors without bias. Without a bound, the few joints that are
+    taken for something else would be all that it measures. A joint that is never found has no value. Keys and joints
+    that count are those of `detection_rates`.
+
+    Tompson et al. 2015 compare this to what people disagree by, in pixels of images of 360x240; what they do about
+    joints that are taken for something else is not known here.
+    """
+
+    def stats(prediction: Batch, example: Batch) -> Tree:
+        known = example["known"] * (example[size] > 0)
+        error = distances(prediction["joints"], example["joints"], known)
+        found = known * (100 * error <= within * example[size])
+        return {"square": found * error**2 / 2, "found": found}
+
+    def result(total: Tree) -> dict[str, float]:
+        sides = both_sides(joints).items()
+        squares, counts = ({name: total[key][at].sum() for name, at in sides} for key in ("square", "found"))
+        sigma = {name: float(np.sqrt(squares[name] / n)) for name, n in counts.items() if n > 0}
+        return sigma | ({"mean": float(np.mean(list(sigma.values())))} if sigma else {})
+
+    return Metric(stats, result)
 
 
 def both_sides(joints: Sequence[str]) -> dict[str, list[int]]:

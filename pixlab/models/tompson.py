@@ -14,6 +14,9 @@ ReLU comes after the banks' sum, as the fully connected layer on joined banks ha
 
 from __future__ import annotations
 
+import functools
+from typing import Literal
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -24,22 +27,39 @@ from pixlab.nn.pool import max_pool
 from pixlab.nn.upsample import nearest_upsample
 
 CELL, WINDOW = 4, 64  # pixels of a bank from one answer to the next, and that one answer sees
-HE = nn.initializers.he_normal()  # and next to nothing at the end: else the first steps go into undoing the maps
+HE = nn.initializers.he_normal()
+LAST = nn.initializers.normal(0.002)  # next to nothing: else the first steps go into undoing the maps
 BEFORE = 30  # rows that the first answer sees above the image: its window's middle is the middle of the first cell
 
 
 class Bank(nn.Module):
-    """Image [b, h, w, 3] -> [b, (h - 64) / 4 + 1, (w - 64) / 4 + 1, 4 width]: what one resolution adds to the sum."""
+    """Image [b, h, w, 3] -> [b, (h - 64) / 4 + 1, (w - 64) / 4 + 1, 4 width]: what one resolution adds to the sum.
+
+    The model of 2015 pads with zeros ("SAME": [b, h / 4, w / 4, 4 width]), pools after the third layer too and looks at
+    the first two again.
+    """
 
     width: int = 128
+    pools: tuple[int, int, int] = (2, 2, 1)
+    padding: Literal["VALID", "SAME"] = "VALID"
 
-    @nn.compact
+    def setup(self):
+        layer = functools.partial(Conv, self.width, (5, 5), padding=self.padding, kernel_init=HE)
+        self.conv1, self.conv2, self.conv3 = layer(), layer(), layer()
+        self.fc1 = Conv(4 * self.width, (9, 9), padding=self.padding, kernel_init=HE)
+
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
-        for index in (1, 2, 3):
-            x = nn.relu(Conv(self.width, (5, 5), padding="VALID", kernel_init=HE, name=f"conv{index}")(x))
-            if index < 3:
-                x = max_pool(x, 2, 2)
-        return Conv(4 * self.width, (9, 9), padding="VALID", kernel_init=HE, name="fc1")(x)
+        return self.late(self.early(x)[1])
+
+    def early(self, x: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h2 w2 c2"], Float[Array, "b h3 w3 c2"]]:
+        """What the first two layers give, each before its pool."""
+        first = nn.relu(self.conv1(x))
+        return first, nn.relu(self.conv2(max_pool(first, self.pools[0], self.pools[0])))
+
+    def late(self, second: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
+        """The rest, from what the second layer gave."""
+        x = nn.relu(self.conv3(max_pool(second, self.pools[1], self.pools[1])))
+        return self.fc1(max_pool(x, self.pools[2], self.pools[2]))
 
 
 class Detector(nn.Module):
@@ -73,7 +93,7 @@ class Detector(nn.Module):
             total = total + one[:, : size[0], : size[1]]
         x = nn.relu(total)
         x = nn.relu(Conv(2 * self.width, (1, 1), kernel_init=HE, name="fc2")(x))
-        return Conv(self.joints, (1, 1), kernel_init=nn.initializers.normal(0.002), name="fc3")(x)
+        return Conv(self.joints, (1, 1), kernel_init=LAST, name="fc3")(x)
 
 
 def half(image: Float[Array, "b h w c"], times: int) -> Float[Array, "b h2 w2 c"]:

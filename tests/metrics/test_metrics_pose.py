@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pixlab.metrics.pose import curves, detection_rates
+from pixlab.metrics.pose import curves, detection_rates, localisation_sigma
 
 JOINTS = ("nose", "left_wrist", "right_wrist")
 
@@ -57,3 +57,29 @@ def test_a_body_without_a_size_counts_nowhere():
     predictions = np.stack([truths[0], truths[0] + 50])
     assert metric.result(scored(metric, predictions, truths, known, np.float32([10, 0])))["mean"] == 100
     assert metric.result(scored(metric, predictions, truths, known, np.float32([10, 10])))["mean"] == 50
+
+
+def test_localisation_sigma_by_hand():
+    truths = np.full((3, 3, 2), np.nan, np.float32)
+    truths[:, :2] = 0
+    predictions = np.float32([[[3, 4], [6, 8], [0, 0]], [[1, 0], [20, 0], [0, 0]], [[0, 21], [40, 0], [0, 0]]])
+    known = np.float32([[1, 1, 0], [1, 1, 0], [1, 1, 0]])
+    metric = localisation_sigma(JOINTS, within=20)
+    total = scored(metric, predictions, truths, known, np.float32([100, 100, 100]))  # off by 21 and 40: something else
+    nose, wrist = np.sqrt((9 + 16 + 1 + 0) / 4), np.sqrt((36 + 64 + 400 + 0) / 4)
+    assert metric.result(total) == pytest.approx({"nose": nose, "wrist": wrist, "mean": (nose + wrist) / 2})
+    none = scored(metric, predictions, truths, known, np.zeros(3, np.float32))
+    assert metric.result(none) == {}
+
+
+def test_localisation_sigma_is_the_deviation_of_noise():
+    noise = np.random.default_rng(0).normal(0, 2.5, (200, 3, 2)).astype(np.float32)
+    metric = localisation_sigma(JOINTS)
+    total = jax.tree.map(
+        lambda x: np.float64(x).sum(0),
+        jax.vmap(metric.stats)(
+            {"joints": jnp.asarray(noise)},
+            {"joints": jnp.zeros((200, 3, 2)), "known": jnp.ones((200, 3)), "size": jnp.full(200, 80.0)},
+        ),
+    )
+    np.testing.assert_allclose(list(metric.result(total).values()), 2.5, rtol=0.1)
