@@ -9,8 +9,12 @@ from collections.abc import Mapping, Sequence
 
 _DIRECTIONS = (  # the first that matches a column's name, and what is better there
     (re.compile(r"error|loss|rmse"), "lower"),
-    (re.compile(r"acc|iou|psnr|ssim|delta|δ|pck|dice|within|\bf1|\ba[123]\b|\bm?ap\b"), "higher"),
-    (re.compile(r"rel|log10|sc_inv|silog|mse|mae|epe|mean|median"), "lower"),
+    (re.compile(r"acc|iou|psnr|ssim|delta|δ|pck|dice|within|repaired|\bf1|\ba[123]\b|\bm?ap\b"), "higher"),
+    (re.compile(r"rel|log10|sc_inv|silog|mse|mae|epe|spoilt|mean|median"), "lower"),
+)
+_TABLES = (  # and of whole tables, whose columns are joints
+    (re.compile(r"^(pose_r\d|pose_pck|people_)"), "higher"),
+    (re.compile(r"^pose_sigma"), "lower"),
 )
 
 
@@ -18,8 +22,10 @@ def _direction(column: str, better: Mapping[str, str]) -> str | None:
     """Which way a column is better: as told, else by the names that the field uses, else unknown."""
     if column in better:
         return better[column]
-    name = column.removeprefix(_part(column)).lower().replace("_", " ")
-    return next((way for words, way in _DIRECTIONS if words.search(name)), None)
+    part = _part(column)
+    name = column.removeprefix(part).lower().replace("_", " ")
+    whole = next((way for words, way in _TABLES if words.search(part)), None)
+    return whole or next((way for words, way in _DIRECTIONS if words.search(name)), None)
 
 
 def _is_number(cell) -> bool:

@@ -12,6 +12,7 @@ from pixlab import chart
 from pixlab.errors import UserError
 from pixlab.log import Log
 from pixlab.page import write_page
+from pixlab.results import results_html
 
 VOID = {"meta", "img", "link", "br", "line", "circle", "polyline"}
 
@@ -249,3 +250,9 @@ def test_constant_and_single_values_can_be_drawn():
     for values in ({3: 0.5}, {1: 2.0, 2: 2.0}, {1: 0.0, 9: 0.0}):
         _, dots = points(chart.curve(values, label="x", first=1, last=9))
         assert len(dots) == len(values) and all(12 <= y <= 194 and 52 <= x <= 408 for x, y in dots)
+
+
+def test_columns_named_after_joints_have_their_tables_direction():
+    columns = ["", "pose_r5/mean", "pose_sigma/wrist", "repair/spoilt"]
+    text = results_html({"columns": columns, "rows": [["ours", 1.0, 2.0, 3.0]]})
+    assert "mean ↑" in text and "wrist ↓" in text and "spoilt ↓" in text

@@ -52,18 +52,15 @@ def test_each_stage_trains_its_networks_alone(people):
         assert changed(state.params, after.params) == nets and np.isfinite(logs["heat/loss"])
 
 
-def test_rows_of_the_ablation_train_the_detector_alike():
+def test_rows_of_the_ablation_differ_in_what_they_are_called_after():
     configs = pose_flic.CONFIGS
-    for names in (
-        ("quick", "quick_detector", "quick_limbs", "quick_spatial"),
-        ("joint", "detector", "limbs", "spatial"),
-    ):
-        joint, detector, limbs, spatial = (configs[name] for name in names)
-        assert [len(pose_flic.recipe(configs[name]).stages) for name in names] == [3, 1, 2, 2]
-        assert {c.detector_steps + c.joint_steps for c in (joint, detector, limbs, spatial)} == {
-            joint.detector_steps + joint.joint_steps
-        }
-        assert (limbs.graph, spatial.graph, joint.graph) == ("limbs", "full", "full")
+    quick = ("quick", "quick_detector", "quick_limbs", "quick_spatial", "quick_longer")
+    for names in (quick, ("joint", "detector", "limbs", "spatial", "longer")):
+        joint, detector, limbs, spatial, longer = (configs[name] for name in names)
+        assert [len(pose_flic.recipe(configs[name]).stages) for name in names] == [3, 1, 2, 2, 2]
+        assert {c.detector_steps for c in (detector, limbs, spatial)} == {joint.detector_steps}
+        assert longer.detector_steps == joint.detector_steps + joint.joint_steps
+        assert [c.graph for c in (joint, detector, limbs, spatial, longer)] == ["full", "none", "limbs", "full", "full"]
     for config in (configs["limbs"], pose_lsp.CONFIGS["limbs"]):
         graph = np.array(pose_flic.edges(config))
         assert graph[:, -1].all() and (graph[:, :-1] == graph[:, :-1].T).all() and graph.diagonal().all()
