@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import pose_curves, pose_flic, pose_kernels
+from experiments import pose_ablation, pose_curves, pose_flic, pose_kernels
 from pixlab.data.figures import JOINTS, figure
 from pixlab.data.people import People
 from pixlab.metrics.pose import RADII
@@ -66,3 +66,17 @@ def test_kernels_are_drawn(run, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         pose_kernels.main([str(run.folder), "--joints", "tail", "--out", str(out)])
     assert "has no tail; it has nose" in capsys.readouterr().err
+
+
+def test_the_ablation_is_a_mean_over_seeds(tmp_path, monkeypatch):
+    def rows(command, seed):
+        curve = np.linspace(0, 60 + 20 * seed, len(RADII))
+        return {"a": {"wrist": curve, "mean": curve / 2}, "b": {"wrist": curve + 1, "mean": curve}}
+
+    monkeypatch.setattr(pose_ablation, "rows", rows)
+    pose_ablation.write(pose_ablation.Command(seeds=(0, 1), out=tmp_path / "pose.md"))
+    text = (tmp_path / "pose.md").read_text()
+    assert "| a | 10 | 35.0 | 17.5 | 15.0, 20.0 |" in text and "| b | 20 | 71.0 | 70.0 | 60.0, 80.0 |" in text
+    assert "![Detection rate of the wrist by radius](pose.svg)" in text
+    lines = list(ET.parse(tmp_path / "pose.svg").getroot().iter("{http://www.w3.org/2000/svg}polyline"))
+    assert len(lines) == 2

@@ -15,7 +15,6 @@ import tyro
 
 import experiments
 import pixlab.data
-from experiments import record
 from pixlab import __main__, cli
 from pixlab.data.builders import rooms
 from pixlab.run import Experiment, Run
@@ -76,10 +75,10 @@ def test_every_command_is_understood(command, example, capsys):
     module, *args = shlex.split(command)
     if module == "pixlab":
         tyro.cli(__main__.Command, args=args, config=(tyro.conf.OmitSubcommandPrefixes,))
-    elif module == "experiments.record":
-        tyro.cli(record.Command, args=args)
+    elif hasattr(tool := importlib.import_module(module), "Command"):
+        tyro.cli(tool.Command, args=args)
     else:
-        experiment = importlib.import_module(module).experiment
+        experiment = tool.experiment
         assert experiment.name == module
         if args[-1:] == ["--help"]:
             with pytest.raises(SystemExit) as stopped:
