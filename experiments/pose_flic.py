@@ -11,8 +11,8 @@ A detector gives a heat-map for each joint; then, with the detector held, the sp
 given the others; then both learn together. Where the torso is, is given, and tells whom of several people is meant.
 
 What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam. Kernels
-start from histograms as in the paper, but not of sum 1, and biases not near 0: messages start between 0.8 and 1. Else
-the product of ten messages is too small to learn from, and counts what joints have in common ten times.
+start from histograms, as remembered of the paper, but not of sum 1, and biases not near 0: messages start between 0.8
+and 1. Else the product of ten messages is too small to learn from, and counts what joints have in common ten times.
 """
 
 from __future__ import annotations

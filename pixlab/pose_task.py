@@ -15,6 +15,7 @@ from pixlab.baselines import AT_MOST
 from pixlab.core import Batch, Metric
 from pixlab.data import pose_examples
 from pixlab.data.pipeline import Data, Example, examples
+from pixlab.data.pose import counterparts
 from pixlab.data.pose_examples import Looks, back_to_photo, pose_data
 from pixlab.errors import UserError
 from pixlab.evaluate import Predict
@@ -33,7 +34,7 @@ class PeopleOptions(Options):
     """Options of the data, whatever the network, and whether one person is asked about or everybody."""
 
     source: str = "flic"
-    """People: figures, flic, flic:full, flic:plus or pose_folder:PATH."""
+    """People: figures, flic, flic:full, flic:plus, flic_joints:PATH (no pictures) or pose_folder:PATH."""
     joints: tuple[str, ...] = UPPER
     """Joints to find."""
     size: tuple[int, int] = (240, 360)
@@ -57,11 +58,10 @@ class PeopleOptions(Options):
             raise UserError(f"--zoom {self.zoom[0]} {self.zoom[1]}: give the smaller one first")
         if not self.joints or len(set(self.joints)) < len(self.joints):
             raise UserError("--joints: give at least one joint, each once")
-        other = {"left": "right", "right": "left"}
-        sides = [joint.partition("_") for joint in self.joints]
-        mirrored = {f"{other[side]}_{rest}" for side, _, rest in sides if side in other}
-        if missing := sorted(mirrored - set(self.joints)):
-            raise UserError(f"--joints: training mirrors pictures, so give {', '.join(missing)} too")
+        try:
+            counterparts(self.joints)
+        except KeyError as missing:
+            raise UserError(f"--joints: training mirrors pictures, so give {missing.args[0]} too") from None
 
 
 @dataclasses.dataclass(frozen=True)
