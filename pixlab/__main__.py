@@ -126,7 +126,8 @@ class List:
     """What data there is, where it comes from, and whether it is prepared."""
 
     def __call__(self) -> None:
-        from pixlab.data.catalogue import CATALOGUE, data_dir
+        from pixlab.data.catalogue import CATALOGUE
+        from pixlab.data.prepared import data_dir
 
         print(f"data folder: {data_dir()} (TFDS_DATA_DIR chooses another)")
         for entry in CATALOGUE:
@@ -145,7 +146,8 @@ class Prepare:
     """Its name, as `python -m pixlab data list` has it."""
 
     def __call__(self) -> None:
-        from pixlab.data.catalogue import CATALOGUE, prepare
+        from pixlab.data.catalogue import CATALOGUE
+        from pixlab.data.prepared import prepare
 
         known = {entry.name: entry for entry in CATALOGUE}
         if self.name not in known:

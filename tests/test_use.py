@@ -18,7 +18,7 @@ from skimage.transform import resize
 
 from experiments import depth_nyu
 from pixlab.__main__ import _distinct_names, main
-from pixlab.data import catalogue
+from pixlab.data import rgbd_sets
 from pixlab.data.builders import rooms as builder
 from pixlab.data.images import read_depth_png, read_image, write_depth_png
 from pixlab.errors import UserError
@@ -368,7 +368,7 @@ def test_damaged_rooms_say_what_to_delete_and_what_to_run(few_rooms, tmp_path, m
     assert text.endswith(f"; delete {tmp_path / 'data' / 'rooms'} and run: python -m pixlab data prepare rooms")
     shutil.rmtree(tmp_path / "data" / "rooms")  # what it says helps
     main(["data", "prepare", "rooms"])
-    assert len(catalogue.rooms("train")) == 4
+    assert len(rgbd_sets.rooms("train")) == 4
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from pixlab.data.catalogue import rooms
+from pixlab.data.rgbd_sets import rooms
 
 
 def first_step(folder: pathlib.Path, cache: pathlib.Path) -> float:

@@ -51,9 +51,9 @@ def open_people(name: str, split: str) -> People:
 
         return People(flic_joints.FlicJoints(path, split), flic_joints.JOINTS)
     if name == "flic" and path in ("", "full", "plus"):
-        from pixlab.data import catalogue, flic
+        from pixlab.data import flic, pose_sets
 
-        return People(catalogue.flic(path or "small", split), flic.JOINTS)
+        return People(pose_sets.flic(path or "small", split), flic.JOINTS)
     raise UserError(f"no source of people '{name}{':' + path if path else ''}'; there are {SOURCES}")
 
 
@@ -68,12 +68,12 @@ class Figures:
     """Procedural people in procedural rooms, drawn anew each time they are read: the same for the same index."""
 
     def __init__(self, split: str):
-        from pixlab.data import catalogue
+        from pixlab.data import rgbd_sets
 
         if split not in FIGURES:
             raise NoSplit(f"figures: no split '{split}'; it has {' and '.join(FIGURES)}")
         self._first, self._count = FIGURES[split]
-        self._rooms = catalogue.rooms(split)
+        self._rooms = rgbd_sets.rooms(split)
 
     def __len__(self) -> int:
         return self._count

@@ -21,19 +21,19 @@ def open_source(name: str, split: str, *, normals: bool = False, classes: int = 
 
     Raises UserError for an unknown name, and with the command to give where the source is not prepared.
     """
-    from pixlab.data import catalogue
+    from pixlab.data import rgbd_sets
 
     name, _, path = name.partition(":")
     if name == BLANK:
         return [blank_frame()]
     if name == "rooms":
-        return catalogue.rooms(split)
+        return rgbd_sets.rooms(split)
     if name == "nyu_depth_v2":
-        return catalogue.nyu_depth_v2(split, normals=normals)
+        return rgbd_sets.nyu_depth_v2(split, normals=normals)
     if name == "nyu_labeled":
-        return catalogue.nyu_labeled(split, normals=normals, classes=classes, path=path)
+        return rgbd_sets.nyu_labeled(split, normals=normals, classes=classes, path=path)
     if name == "rgbd_folder" and path:
-        return catalogue.rgbd_folder(path, split, normals=normals)
+        return rgbd_sets.rgbd_folder(path, split, normals=normals)
     raise UserError(f"no data source '{name}{':' + path if path else ''}'; there are {SOURCES}")
 
 

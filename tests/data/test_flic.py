@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from numpy.lib.recfunctions import repack_fields
 from PIL import Image
 
-from pixlab.data import catalogue
+from pixlab.data import catalogue, prepared
 from pixlab.data.builders.flic import LIST, Builder, read_list
 from pixlab.data.flic import JOINTS, Flic
 from pixlab.data.people import open_people
@@ -111,7 +111,7 @@ def data_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("tfds")
         patch.setenv("TFDS_DATA_DIR", str(folder))
-        by_hand = catalogue.by_hand_dir("flic")
+        by_hand = prepared.by_hand_dir("flic")
         write(by_hand, "FLIC.zip", members("FLIC", SMALL))
         write(by_hand, "FLIC-full.zip", members("FLIC-full", FULL))
         (by_hand / LIST).write_bytes(mat(anything=np.array([PLUS])))

@@ -1,0 +1,78 @@
+"""Where data is kept, what is said of each data set, and how one is prepared and opened."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pixlab.data.pipeline import Source
+from pixlab.errors import UserError
+
+
+def data_dir() -> pathlib.Path:
+    """Where prepared data is kept: TFDS_DATA_DIR, default ~/tensorflow_datasets."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def by_hand_dir(name: str) -> pathlib.Path:
+    """Where files go that are downloaded by hand (TFDS's own convention)."""
+    return data_dir() / "downloads" / "manual" / name
+
+
+class Entry(NamedTuple):
+    """One data set."""
+
+    name: str
+    what: str
+    origin: str
+    licence: str
+    size: str
+    by_hand: Callable[[], str]
+    prepared: Callable[[], bool] | None  # None: there is nothing to prepare
+    prepare: Callable[[], str]  # returns what to say at the end
+
+    def state(self) -> str:
+        """Whether it is prepared, and if not, by which command."""
+        if self.prepared is None:
+            return f"needs no preparation; --source {self.name}:PATH"
+        return "prepared" if self.prepared() else f"not prepared; python -m pixlab data prepare {self.name}"
+
+
+def prepare(name: str, how: Callable[[], str]) -> str:
+    """What `how` says in the end. Raises UserError where the data cannot be fetched, read or written."""
+    try:
+        return how()
+    except UserError:
+        raise
+    except Exception as error:  # of TFDS, of the network, of the file system
+        lines = str(error).splitlines() or [repr(error)]
+        reason = next((line for line in lines if "No space left" in line), lines[0])[:150]
+        raise UserError(f"{name} cannot be prepared in {data_dir()} ({reason}); mend that and try again") from error
+
+
+def open_prepared(name: str, read: Callable[[], Source]) -> Source:
+    """What `read` opens, with the remedy that error messages name where the prepared files are damaged."""
+    remedy = f"delete {data_dir() / name.partition(':')[0]} and run: python -m pixlab data prepare {name}"
+    try:
+        source = read()
+    except UserError:
+        raise
+    except Exception as error:  # whatever TFDS raises for damaged files
+        reason = (str(error).splitlines() or [repr(error)])[0][:150]
+        raise UserError(f"{name} cannot be opened ({reason}); {remedy}") from error
+    source.remedy = remedy
+    return source
+
+
+def need(name: str, ready: bool) -> None:
+    """Raises UserError with the command that prepares `name` where it is not `ready`."""
+    if not ready:
+        raise UserError(f"{name} is not prepared in {data_dir()}; run: python -m pixlab data prepare {name}")
+
+
+def folder_entry(name: str, what: str, by_hand: str, origin: str = "you", licence: str = "yours") -> Entry:
+    """What is said of a source that is a folder somewhere, named as `--source NAME:PATH`."""
+    said = f"{name} needs no preparation: give --source {name}:PATH"
+    return Entry(name, what, origin, licence, "any", lambda: by_hand, None, lambda: said)
