@@ -49,6 +49,9 @@ def curves_of(run: Run, predict: Predict) -> Curves:
     )
     joints = dict.fromkeys(name.removeprefix("rate/").rpartition("_")[0] for name in scores)
     curves = {joint: np.array([scores[f"rate/{joint}_{radius}"] for radius in RADII]) for joint in joints}
+    curves = {joint: curve for joint, curve in curves.items() if np.isfinite(curve).all()}  # those that are labelled
+    if not curves:
+        raise UserError(f"{run.folder}: none of its joints is labelled in the test split")
     return curves | {"mean": np.mean(list(curves.values()), 0)}
 
 

@@ -99,6 +99,8 @@ class Config(Spatial):
         super().check()
         self.at_least(1, "banks", "width", "detector_steps")
         self.at_least(0, "joint_steps", "lr", "joint_lr")
+        if self.graph == "none" and (self.spatial_steps or self.joint_steps):
+            raise UserError("--graph none: there is no spatial model to train; add --spatial-steps 0 --joint-steps 0")
 
 
 QUICK = Config(
@@ -137,12 +139,12 @@ CONFIGS = {
 ABOUT = {
     "quick": "Minutes on a laptop: a narrow detector on small pictures of procedural people; all three stages.",
     "quick_detector": "Of quick, the detector alone.",
-    "quick_limbs": "Of quick, a spatial model between neighbours on the body, on a detector that is held.",
+    "quick_limbs": "Of quick, neighbours on the body tell one another, once; on a detector that is held.",
     "quick_spatial": "Of quick, the full spatial model on a detector that is held.",
     "quick_longer": "The same, with a detector that makes as many steps as quick's.",
     "joint": "The paper's: detector, then the spatial model, then both.",
     "detector": "The detector alone.",
-    "limbs": "A graph made by hand: neighbours on the body, on a detector that is held.",
+    "limbs": "A graph made by hand: neighbours on the body tell one another, once; on a detector that is held.",
     "spatial": "Everyone tells everyone, on a detector that is held.",
     "longer": "The same, with a detector that makes as many steps as joint's.",
     "joint_plus": "The paper's, trained on FLIC-plus: other scenes than the test's.",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.pose_flic import edges
 from pixlab import mesh
 from pixlab.core import eval_params
 from pixlab.data.images import encode_png
@@ -26,7 +27,8 @@ from pixlab.skeletons import kernels_picture
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Draw a run's pair kernels: bright where a joint is, relative to the given one, a cross, at the middle."""
+    """Draw a run's pair kernels: bright where a joint is, relative to the given one, a cross, at the middle; black
+    where the run's graph has no edge."""
 
     run: tyro.conf.Positional[pathlib.Path]
     """Run folder of an experiment with a spatial model."""
@@ -49,7 +51,10 @@ def draw(command: Command) -> None:
         raise UserError(f"{command.run}: has no {', '.join(missing)}; it has {', '.join(inputs)}")
     outputs, given = command.joints or run.config.joints, command.given or inputs
     rows, columns = ([inputs.index(joint) for joint in names] for names in (outputs, given))
-    weights = np.asarray(softplus(jnp.asarray(params["kernel"]), run.config.beta))[rows][:, columns]
+    weights = np.asarray(softplus(jnp.asarray(params["kernel"]), run.config.beta))
+    if (graph := edges(run.config)) is not None:
+        weights = weights * np.float32(graph)[..., None, None]
+    weights = weights[rows][:, columns]
     command.out.write_bytes(encode_png(kernels_picture(weights, outputs, given)))
     print(command.out)
 

@@ -100,7 +100,7 @@ def recipe(config: Config) -> Recipe:
 
     tx = optax.adam(optax.cosine_decay_schedule(config.spatial_lr, config.spatial_steps))
     stages = (Stage(config.spatial_steps, {"heat": Objective(("spatial",), loss, tx)}),)
-    metrics = pose_task.metrics(config) | {"repair": repairs()}
+    metrics = pose_task.metrics(config) | {"repair": repairs(config)}
 
     def pretrained(params):
         return params | {"spatial": first_spatial(config)}
@@ -125,27 +125,26 @@ def spoil(example: Example, rng: np.random.Generator, config: Config, others: Se
     The true peak has a height of 0.3 to 1, each wrong one, if it is there, of 0.3 to 1.2. Of `others`, places of other
     people, one is chosen and put somewhere beside.
     """
-    joints, known = example["joints"], example["known"]
+    joints, known, other_side = example["joints"], example["known"], counterparts(config.joints)
     (h, w), count = config.size, len(joints)
     other = others[rng.integers(len(others))] + rng.normal(0, 0.25, 2) * (w, h)
     anywhere = rng.uniform(0, 1, (count, 2)) * (w - 1, h - 1)
-    places = np.stack([joints, joints[counterparts(config.joints)], other, anywhere], 1)
+    places = np.stack([joints, joints[other_side], other, anywhere], 1)
     height = rng.uniform(0.3, 1.2, (count, PEAKS)) * (rng.random((count, PEAKS)) < config.wrong)
     height[:, 0] = rng.uniform(0.3, 1, count)
-    height[:, :2] *= np.stack([known, known[counterparts(config.joints)]], 1)
+    height[:, :2] *= np.stack([known, known[other_side] * (other_side != np.arange(count))], 1)
     height *= np.isfinite(places).all(-1)
     places = np.nan_to_num(places)
     return example | {"peaks": places.astype(np.float32), "height": height.astype(np.float32)}
 
 
-def repairs(radius: float = 10) -> Metric:
-    """Per cent of the joints whose highest given peak was wrong by more than `radius` per cent of the torso that are
+def repairs(config: Config, radius: float = 10) -> Metric:
+    """Per cent of the joints whose map as given was highest more than `radius` per cent of the torso away that are
     "repaired", of those that were right that are "spoilt", and of all that were "wrong"."""
 
     def stats(prediction, example):
         known = example["known"] * (example["size"] > 0)
-        best = jnp.argmax(example["height"], -1)
-        given = jnp.take_along_axis(example["peaks"], best[:, None, None], 1)[:, 0]
+        given = found(spoiled({name: x[None] for name, x in example.items()}, config))["joints"][0]
         size = jnp.maximum(example["size"], 1e-6) * radius / 100
         near = [distances(x, example["joints"], known) <= size for x in (given, prediction["joints"])]
         before, after = (x * known for x in near)

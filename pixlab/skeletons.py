@@ -104,10 +104,10 @@ def pose_strip(
 def kernels_picture(
     kernels: Float[np.ndarray, "a v h w"], outputs: Sequence[str], inputs: Sequence[str]
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Where a joint is, given another: a row of kernels (each from 0 to its largest) for each of `outputs`."""
+    """Where a joint is, given another: a row of kernels, each from 0 to its largest, for each of `outputs`."""
     rows, zoom = [], -(-160 // kernels.shape[-1])
     for name, row in zip(outputs, kernels, strict=True):
-        pictures = [colour(k / k.max(), low=0, high=1, name="magma") for k in row]
+        pictures = [colour(k / max(k.max(), 1e-30), low=0, high=1, name="magma") for k in row]
         marked = [_cross(picture) for picture in pictures]
         titles = [f"{_short(name)} | {_short(given)}" for given in inputs]
         rows.append(strip([Panel(t, p) for t, p in zip(titles, marked, strict=True)], zoom=zoom))

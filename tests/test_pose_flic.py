@@ -86,6 +86,7 @@ def test_kernels_start_where_joints_lie(people):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (dict(graph="none"), "--graph none: there is no spatial model to train; add --spatial-steps 0 --joint-steps 0"),
         (dict(beta=3.0), "--beta 3.0: the paper has it between 1/2 and 2"),
         (dict(epsilon=0.0), "--epsilon 0.0: the paper has it above 0"),
         (dict(epsilon=0.5), "--epsilon 0.5: the paper has it above 0 and at most 0.01"),
@@ -150,9 +151,10 @@ def test_the_spoiled_maps_that_repair_sees(people):
     for x in some:
         np.testing.assert_array_equal(x["peaks"][:, 0], x["joints"])
         np.testing.assert_array_equal(x["peaks"][1, 1], x["joints"][4])  # the left shoulder's other side
+        assert x["height"][0, 1] == 0  # the nose has none
         assert (x["height"][:, 0] >= 0.3).all() and (x["height"][:, 0] <= 1).all()
     often = np.mean([x["height"] > 0 for x in some], 0)
-    assert np.abs(often[:, 2:] - 0.5).max() < 0.2
+    assert np.abs(often[:, 2:] - 0.5).max() < 0.2 and np.abs(often[1:, 1] - 0.5).max() < 0.2
     maps = np.asarray(pose_repair.spoiled({name: jnp.asarray(x)[None] for name, x in one.items()}, config))[0]
     y, x = np.mgrid[:12, :16]
     by_hand = np.zeros((12, 16, LAST))
@@ -163,17 +165,33 @@ def test_the_spoiled_maps_that_repair_sees(people):
 
 
 def test_repairs_are_counted_by_hand():
-    metric = pose_repair.repairs()
-    truth = jnp.zeros((4, 2))
-    off, near = jnp.asarray([30.0, 0]), jnp.asarray([5.0, 0])
-    peaks = jnp.stack([truth, jnp.broadcast_to(off, (4, 2))], 1)
-    height = jnp.asarray([[1, 0.5], [0.5, 1], [0.5, 1], [1.0, 0.2]])  # joints 1 and 2 are wrong
-    example = {"joints": truth, "known": jnp.ones(4), "size": jnp.asarray(100.0), "peaks": peaks, "height": height}
-    found = metric.stats({"joints": jnp.stack([near, near, off, off])}, example)  # 1 repaired, 3 spoilt
-    assert metric.result({name: np.asarray(x) for name, x in found.items()}) == {
-        "wrong": 50,
-        "repaired": 50,
-        "spoilt": 50,
-    }
-    nobody = metric.stats({"joints": truth}, example | {"size": jnp.asarray(0.0)})
+    config = dataclasses.replace(pose_repair.CONFIGS["quick"], size=(96, 128), window=(24, 32))
+    count = len(config.joints)
+    truth = np.tile(np.float32([20, 30]), (count, 1))
+    off, near = np.float32([90, 60]), np.float32([25, 30])
+    peaks = np.tile(np.stack([truth[0], off, off, off]), (count, 1, 1))
+    height = np.zeros((count, pose_repair.PEAKS), np.float32)
+    height[:, 0] = 0.6
+    height[1, 1], height[2, 1:3] = 0.9, 0.4  # the second joint's wrong peak is higher; the third's are, together
+    example = {"joints": truth, "known": np.ones(count), "size": 100.0, "peaks": peaks, "height": height}
+    example = {name: jnp.asarray(x, jnp.float32) for name, x in example.items()}
+    metric = pose_repair.repairs(config)
+    places = np.tile(near, (count, 1))
+    places[2:4] = off  # one is repaired, one is not, and one is spoilt
+    found = metric.result(jax.device_get(metric.stats({"joints": jnp.asarray(places)}, example)))
+    assert found == pytest.approx({"wrong": 200 / count, "repaired": 50, "spoilt": 100 / (count - 2)})
+    nobody = metric.stats({"joints": jnp.asarray(truth)}, example | {"size": jnp.asarray(0.0)})
     assert not any(float(x) for x in nobody.values())
+
+
+def test_what_was_given_repairs_and_spoils_nothing(people):
+    config = dataclasses.replace(pose_repair.CONFIGS["quick"], size=(48, 64), window=(24, 32), wrong=0.8)
+    metric, rng, total = pose_repair.repairs(config), np.random.default_rng(0), None
+    train = pose_repair.data(config).splits["train"]
+    for number in range(40):
+        example = {name: jnp.asarray(x) for name, x in train.augment(people[number % 8], rng).items()}
+        given = pose_repair.found(pose_repair.spoiled({name: x[None] for name, x in example.items()}, config))
+        stats = jax.device_get(metric.stats({"joints": given["joints"][0]}, example))
+        total = stats if total is None else metric.merge(total, stats)
+    scores = metric.result(total)
+    assert scores["repaired"] == scores["spoilt"] == 0 and 20 < scores["wrong"] < 90

@@ -9,6 +9,8 @@ from PIL import Image
 from experiments import pose_ablation, pose_curves, pose_flic, pose_kernels
 from pixlab.data.figures import JOINTS, figure
 from pixlab.data.people import People
+from pixlab.data.pipeline import Data, Split
+from pixlab.errors import UserError
 from pixlab.metrics.pose import RADII
 from pixlab.run import Run
 
@@ -34,6 +36,27 @@ def test_curves_say_what_the_run_scored(run):
         assert curves[joint].shape == (len(RADII),) and (np.diff(curves[joint]) >= 0).all()
         for radius in (5, 10, 20):
             assert curves[joint][radius] == pytest.approx(again[f"pose_r{radius}/{joint}"])
+
+
+def test_joints_that_nobody_labelled_have_no_curve(run, monkeypatch):
+    whole = run.data().splits["test"]
+
+    def without(*names):
+        hidden = [run.config.joints.index(name) for name in names]
+
+        def blind(frame):
+            example = whole.map(frame)
+            example["known"][hidden] = 0
+            return example
+
+        return Data(batch=2, splits={"test": Split(whole.source, blind)}, workers=1)
+
+    monkeypatch.setattr(run, "data", lambda: without("nose", "left_wrist"))
+    curves = pose_curves.curves_of(run, run.recipe.predict)
+    assert "nose" not in curves and "wrist" in curves and np.isfinite(curves["mean"]).all()
+    monkeypatch.setattr(run, "data", lambda: without(*run.config.joints))
+    with pytest.raises(UserError, match="none of its joints is labelled"):
+        pose_curves.curves_of(run, run.recipe.predict)
 
 
 def test_a_plot_for_one_run_has_a_line_for_each_joint(run, tmp_path, capsys):

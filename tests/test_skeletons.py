@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pixlab.colours import colour
 from pixlab.skeletons import LEFT, MIDDLE, RIGHT, draw, heat, kernels_picture, limbs, pose_strip
 
 JOINTS = ("nose", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
@@ -20,8 +21,8 @@ def test_joints_and_limbs_have_the_colours_of_their_sides():
     black = np.zeros((100, 120, 3), np.uint8)
     drawn = draw(black, PLACES, JOINTS)
     assert not black.any()
-    for (x, y), colour in zip(PLACES.astype(int), (MIDDLE, LEFT, RIGHT, LEFT, RIGHT), strict=True):
-        assert tuple(drawn[y, x]) == colour
+    for (x, y), tone in zip(PLACES.astype(int), (MIDDLE, LEFT, RIGHT, LEFT, RIGHT), strict=True):
+        assert tuple(drawn[y, x]) == tone
     assert tuple(drawn[55, 85]) == LEFT and tuple(drawn[55, 35]) == RIGHT and tuple(drawn[40, 60]) == MIDDLE
 
 
@@ -44,9 +45,27 @@ def test_heat_is_brightest_where_a_map_is_highest():
     np.testing.assert_allclose(half[:, :22].astype(int), tinted[:, :22], atol=8)
 
 
-def test_a_strip_and_kernels_can_be_drawn_of_anything():
+def test_a_strip_can_be_drawn_of_anything():
     example = {"joints": PLACES / 4, "known": np.ones(5, np.float32)}
     prediction = {"joints": PLACES / 4 + 200, "maps": np.zeros((5, 6, 5), np.float32)}
     assert pose_strip(np.zeros((25, 30, 3), np.float32), example, prediction, JOINTS).shape[2] == 3
-    kernels = np.random.default_rng(0).uniform(0, 1, (2, 3, 20, 30)).astype(np.float32)
-    assert kernels_picture(kernels, JOINTS[:2], JOINTS[:3]).dtype == np.uint8
+
+
+def test_kernels_stand_in_rows_by_joint_and_in_columns_by_what_is_given():
+    """The kernel of (a, v) is bright in another place in each: the picture has it in row a and column v."""
+    kernels = np.full((2, 3, 160, 200), 0.1, np.float32)
+    for a, v in np.ndindex(2, 3):
+        kernels[a, v, 10 + 90 * a : 30 + 90 * a, 10 + 60 * v : 40 + 60 * v] = 1
+    picture = kernels_picture(kernels, JOINTS[:2], JOINTS[:3]).astype(int)
+    bright = colour(np.ones((1, 1)), low=0, high=1, name="magma")[0, 0]
+    rows, columns = np.nonzero((np.abs(picture - bright) < 4).all(-1))
+    panel_h, panel_w = picture.shape[0] / 2, picture.shape[1] / 3
+    seen = {(int(y // panel_h), int(x // panel_w)): [] for y, x in zip(rows, columns, strict=True)}
+    for y, x in zip(rows, columns, strict=True):
+        seen[int(y // panel_h), int(x // panel_w)].append((y, x))
+    assert set(seen) == set(np.ndindex(2, 3))
+    middles = {place: np.mean(points, 0) for place, points in seen.items()}
+    for (a, v), (y, x) in middles.items():
+        one = middles[0, 0]
+        assert abs(y - one[0] - a * (panel_h + 90)) < 12 and abs(x - one[1] - v * (panel_w + 60)) < 12
+    assert all(len(points) == 20 * 30 for points in seen.values())

@@ -7,7 +7,7 @@ Maps of 60x90, batch 8. "forward" is the model's output, "gradients" those of th
 kernels and biases, with the forward pass that they need. Ours splits the batch over all devices; "matrix" is the same
 transform as matrix products, "direct" a grouped convolution. PyTorch transforms by `torch.fft`, padded to the same
 size. Variants are processes that take turns; each number is the median of its windows, but that of one call where it
-takes more than 20 s. Memory is what a process took beyond its arrays, at most, gradients included.
+takes more than 20 s. Memory is what a call with gradients takes at most beside its arguments, its results included.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def compare(joints: int, window: int) -> list[Row]:
         off = np.abs(worker.facts - expected).max() / np.abs(expected).max()
         if not off < 1e-4:
             raise SystemExit(f"{variant} gives something else: {off:.0e} of the largest value")
-    memory = {variant: worker.memory() / 1e6 for variant, worker in workers.items()}
+    memory = {variant: worker.memory("gradients") / 1e6 for variant, worker in workers.items()}
     rows = [Row(joints, window, run, seconds(workers, run)) for run in ("forward", "gradients")]
     for worker in workers.values():
         worker.end()
@@ -162,9 +162,10 @@ def drawing(rows: Sequence[Row]) -> str:
 PAGE = """# The spatial model's convolutions
 
 `python -m experiments.benchmarks.spatial_model`: Tompson et al. 2014's spatial model on maps of 60x90, batch 8, on a
-CPU. Milliseconds of a call and megabytes beyond its arrays, for Fourier transforms (fft), the same as matrix products
-(matrix), PyTorch's transforms of the same size (torch) and a direct convolution (direct, where it can be waited for);
-then what the others take of the time of fft. "gradients" has the forward pass in it.
+CPU. Milliseconds of a call, and megabytes that one with gradients takes beside its arguments, for Fourier transforms
+(fft), the same as matrix products (matrix), PyTorch's transforms of the same size (torch) and a direct convolution
+(direct, where it can be waited for); then what the others take of the time of fft. "gradients" has the forward pass in
+it; what takes more than 20 s was timed once.
 
 {table}
 

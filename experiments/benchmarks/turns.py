@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import gc
 import multiprocessing
-import resource
+import pathlib
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 WINDOWS, SECONDS = 7, 0.6  # windows of each variant, and about how long one takes
-SLOW = 20  # seconds: what takes longer is run once, and what compiling it took is counted in
+SLOW = 20  # seconds: what takes longer is timed once
 
 
 def seconds(workers: Mapping[str, Worker], run: str, windows: int = WINDOWS) -> dict[str, float]:
@@ -54,9 +57,10 @@ class Worker:
         self.pipe.send(run)
         return self.pipe.recv()
 
-    def memory(self) -> int:
-        """Bytes that the process has taken at most since its arrays were made."""
-        return self.ask("")
+    def memory(self, run: str) -> float:
+        """Bytes that a call of `run` takes at most beside what was there before it; NaN but on Linux."""
+        self.pipe.send((run,))
+        return self.pipe.recv()
 
     def end(self) -> None:
         """Let the process go."""
@@ -66,21 +70,21 @@ class Worker:
 def _serve(pipe, make, args):
     try:
         made = make(*args)
-        before = _most()
-        calls, once = {}, {}
+        calls, once, memory = {}, {}, {}
         for name, run in made["runs"].items():
-            took = _took(run)
+            run()  # compiles
+            took, memory[name] = _took(run)
             if took > SLOW:
                 once[name] = took
             else:
-                calls[name] = max(1, int(SECONDS / _took(run)))
+                calls[name] = max(1, int(SECONDS / took))
     except Exception as error:  # a variant that does not run is a row that says so
         pipe.send((None, f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"))
         return
     pipe.send((made["facts"], ""))
     while (question := _heard(pipe)) is not None:
-        if not question:
-            pipe.send(_most() - before)
+        if isinstance(question, tuple):
+            pipe.send(memory[question[0]])
             continue
         if question in once:
             pipe.send(once[question])
@@ -91,10 +95,23 @@ def _serve(pipe, make, args):
         pipe.send((time.perf_counter() - began) / calls[question])
 
 
-def _took(run):
+def _took(run) -> tuple[float, float]:
+    """Seconds and bytes of a call."""
+    gc.collect()
+    linux = pathlib.Path("/proc/self/clear_refs").exists()
+    if linux:
+        ctypes.CDLL(None).malloc_trim(0)  # or what was freed would hide what is taken
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is forgotten
+        before = _resident("VmRSS")
     began = time.perf_counter()
     run()
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    return took, _resident("VmHWM") - before if linux else float("nan")
+
+
+def _resident(what: str) -> int:
+    found = re.search(rf"{what}:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())
+    return 1024 * int(found[1])
 
 
 def _heard(pipe):
@@ -102,7 +119,3 @@ def _heard(pipe):
         return pipe.recv()
     except EOFError:  # the other end is done, or was interrupted
         return None
-
-
-def _most() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux

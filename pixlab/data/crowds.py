@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from pixlab.data.figures import JOINTS, crowd
 from pixlab.data.people import EVERY, Figures, People, PoseFolder, blank_frame, select
 from pixlab.data.pipeline import Data, Example, Split
-from pixlab.data.pose import Frame, example, observer_centric, torso, view, warp
+from pixlab.data.pose import TORSO, Frame, example, observer_centric, torso, view, warp
 from pixlab.data.pose_examples import Looks, random_change
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
@@ -63,7 +63,8 @@ def crowd_data(source: str, looks: Looks, most: int, *, batch: int, workers: int
 
     An example has "image" float32 [h, w, 3] in [0, 1]; "joints" [most, k, 2], (x, y) in its pixels, with "known"
     [most, k], 0 for joints outside it; "size" [most], the distance from the left hip to the right shoulder, 0 where it
-    is not labelled. Raises UserError for a source that lacks one of the joints, and for a picture of more than `most`.
+    is not labelled. Raises UserError for a source that lacks one of the joints or of the torso's, and for a picture of
+    more than `most`.
     """
     splits = {}
     for split in ("train", "test"):
@@ -73,7 +74,7 @@ def crowd_data(source: str, looks: Looks, most: int, *, batch: int, workers: int
             if split == "test" and not splits:
                 raise
             continue
-        select(people, looks.joints)
+        select(people, (*looks.joints, *TORSO))
         how = dict(names=people.joints, looks=looks, most=most)
         augment = functools.partial(train_example, **how) if split == "train" else None
         splits[split] = Split(people.source, functools.partial(crowd_example, **how), augment)

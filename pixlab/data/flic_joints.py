@@ -18,7 +18,8 @@ JOINTS = (
 
 
 class FlicJoints:
-    """train.h5 (3987 people) and valid.h5 (1016) in a folder: "joints" float32 [11, 2], and a black "image" of 480x720.
+    """train.h5 (3987 people) and valid.h5 (1016) in a folder: "joints" float32 [11, 2], a black "image" of 480x720, and
+    the "size" of the torso that the files measure by, from the person's own left hip to the right shoulder.
 
     Sides are as the observer has them; the files *_personcentric.h5, renamed, have the person's own.
     Raises NoSplit for other splits than "train" and "test", UserError for files that are absent or hold other things.
@@ -33,6 +34,7 @@ class FlicJoints:
         try:
             with h5py.File(self._path, "r") as file:
                 self._places = np.asarray(file["part"], np.float32)
+                self._sizes = np.asarray(file["normalize"], np.float32)
         except (OSError, KeyError) as error:
             raise UserError(f"{self._path}: cannot be read ({error}); it is a file of {ORIGIN}") from None
         if self._places.shape[1:] != (len(JOINTS), 2):
@@ -42,7 +44,11 @@ class FlicJoints:
         return len(self._places)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {"image": np.zeros((480, 720, 3), np.uint8), "joints": self._places[index].copy()}
+        return {
+            "image": np.zeros((480, 720, 3), np.uint8),
+            "joints": self._places[index].copy(),
+            "size": self._sizes[index],
+        }
 
     def record_name(self, index: int) -> str:
         """What to call a frame in messages."""

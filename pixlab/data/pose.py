@@ -17,6 +17,7 @@ from PIL import Image
 
 Frame = dict[str, Any]
 SIDES = ("left", "right")
+TORSO = tuple(f"{side}_{pair}" for pair in ("shoulder", "hip") for side in SIDES)
 
 
 def counterparts(joints: Sequence[str]) -> Int[np.ndarray, k]:
@@ -31,7 +32,7 @@ def observer_centric(
 ) -> Float[np.ndarray, "k 2"]:
     """Joints named as if everybody faced the viewer: sides change names where the left `by` lies left of the right one.
 
-    FLIC is labelled so, and Tompson et al. 2014 train and score on it so. Unlabelled `by` leaves the names.
+    Tompson et al. 2014 train and score on FLIC so. Unlabelled `by` leaves the names.
     """
     left, right = (places[list(joints).index(f"{side}_{by}"), 0] for side in ("left", "right"))
     return places[counterparts(joints)] if left < right else places
@@ -75,9 +76,7 @@ def torso(places: Float[np.ndarray, "k 2"], joints: Sequence[str]) -> tuple[Floa
     Of a pair of which one joint is labelled, that one is its middle; without the distance, that from the right hip to
     the left shoulder is taken. NaN where the labels do not suffice.
     """
-    at = {
-        f"{side}_{pair}": places[list(joints).index(f"{side}_{pair}")] for side in SIDES for pair in ("shoulder", "hip")
-    }
+    at = {joint: places[list(joints).index(joint)] for joint in TORSO}
     middles = []
     for pair in ("shoulder", "hip"):
         known = [at[f"{side}_{pair}"] for side in SIDES if np.isfinite(at[f"{side}_{pair}"]).all()]

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from pixlab.data.people import open_people, select
 from pixlab.data.pipeline import Data, Example, Split
-from pixlab.data.pose import Frame, example, observer_centric, torso, view, warp
+from pixlab.data.pose import TORSO, Frame, example, observer_centric, torso, view, warp
 from pixlab.errors import NoSplit
 
 
@@ -35,7 +35,7 @@ def pose_data(source: str, looks: Looks, *, batch: int, workers: int) -> Data:
     An example has "image" float32 [h, w, 3] in [0, 1]; "joints" [k, 2], (x, y) in its pixels, with "known" [k]; the
     "torso"'s middle [2] with "torso_known"; "size", the distance from the left hip to the right shoulder, and "head",
     that from the neck to the head's top, both in its pixels and 0 where they are not labelled.
-    Raises UserError for a source that lacks one of the joints.
+    Raises UserError for a source that lacks one of the joints, or one of the torso's, which errors are measured by.
     """
     splits = {}
     for split in ("train", "test"):
@@ -45,7 +45,7 @@ def pose_data(source: str, looks: Looks, *, batch: int, workers: int) -> Data:
             if split == "test" and not splits:
                 raise
             continue
-        select(people, looks.joints)
+        select(people, (*looks.joints, *TORSO))
         names = people.joints
         augment = functools.partial(train_example, names=names, looks=looks) if split == "train" else None
         splits[split] = Split(people.source, functools.partial(test_example, names=names, looks=looks), augment)
@@ -89,8 +89,9 @@ def back_to_photo(
 
 
 def _example(frame, rng, names, looks, **change):
-    """The size is measured with the source's own sides, before a viewer's."""
+    """The size is the source's, or is measured with the source's own sides, before a viewer's."""
     middle, height = torso(frame["joints"], names)
+    height = frame.get("size", height)
     head = np.nan
     if {"neck", "head_top"} <= set(names):
         neck, top = (frame["joints"][names.index(joint)] for joint in ("neck", "head_top"))

@@ -66,8 +66,8 @@ class Detector(nn.Module):
     """RGB image [b, h, w, 3] in [0, 1] -> heat-map of each joint [b, h / 4, w / 4, joints], linear; h, w in fours.
 
     `banks` is the number of resolutions. `exact` runs the second bank for each of four shifts, so that every cell
-    gets what it would get alone; otherwise neighbours share the answer of the coarser banks, which the authors
-    trained. Three banks of width 128 have 18.4 million parameters and 0.13 after them. Raises ValueError for sizes
+    gets what it would get alone; otherwise neighbours share the answer of the coarser banks: the simplified
+    model. Three banks of width 128 have 18.4 million parameters and 0.13 after them. Raises ValueError for sizes
     that 4 does not divide, and for `exact` with more than two banks.
     """
 

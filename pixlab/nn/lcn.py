@@ -12,12 +12,14 @@ def local_contrast_normalise(
     """x minus its local mean, divided by its local deviation or the image's mean deviation, whichever is more.
 
     Mean and variance weigh an odd `window` of neighbours in all channels by a Gaussian of `sigma` pixels; at the border
-    those inside the image alone. A flat image becomes 0.
+    those inside the image alone. A flat image becomes 0. Computed in float32, whatever comes in: differences of what
+    is nearly equal.
     """
+    kind, x = x.dtype, x.astype(jnp.float32)
     centred = x - _local_mean(x, window, sigma)
     deviation = jnp.sqrt(_local_mean(centred**2, window, sigma))
     least = jnp.maximum(deviation.mean((1, 2), keepdims=True), 1e-4)
-    return centred / jnp.maximum(deviation, least)
+    return (centred / jnp.maximum(deviation, least)).astype(kind)
 
 
 def _local_mean(x, window, sigma):

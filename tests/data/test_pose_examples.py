@@ -5,6 +5,7 @@ import pytest
 
 from pixlab.data import pose_examples
 from pixlab.data.figures import JOINTS, figure
+from pixlab.data.people import People
 from pixlab.data.pose import torso, view
 from pixlab.data.pose_examples import Looks, back_to_photo, photo_example, pose_data, train_example
 from pixlab.errors import UserError
@@ -123,6 +124,14 @@ def test_a_photo_is_seen_whole_and_places_come_back(size):
     assert scale == min(48 / h, 64 / w) and middle == ((w - 1) / 2, (h - 1) / 2)
     corners = back_to_photo(np.float32([[31.5, 23.5], [31.5 + 10 * scale, 23.5]]), image, (48, 64))
     np.testing.assert_allclose(corners, [middle, (middle[0] + 10, middle[1])], atol=1e-3)
+
+
+def test_a_source_without_a_torso_to_measure_by(monkeypatch):
+    joints = ("nose", "left_wrist", "right_wrist")
+    frame = {"image": np.zeros((20, 30, 3), np.uint8), "joints": np.zeros((3, 2), np.float32)}
+    monkeypatch.setattr("pixlab.data.pose_examples.open_people", lambda source, split: People([frame], joints))
+    with pytest.raises(UserError, match="the source has no left_shoulder, right_shoulder, left_hip, right_hip"):
+        pose_data("mine", Looks(joints, (48, 64)), batch=1, workers=1)
 
 
 def test_a_source_without_a_joint(tmp_path, monkeypatch):

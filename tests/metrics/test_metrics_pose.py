@@ -33,6 +33,15 @@ def test_by_hand():
     assert curves(JOINTS, total)["wrist"].tolist() == [25] * 10 + [75] + [100] * 10
 
 
+def test_pckh_is_measured_by_the_head():
+    """50 per cent of a head of 20 is 10; the torso's size does not matter."""
+    metric = detection_rates(JOINTS, 50, size="head", radii=tuple(range(0, 101, 5)))
+    found = jnp.asarray([[9.9, 0], [0, 10.1], [0, 0]])
+    example = {"joints": jnp.zeros((3, 2)), "known": jnp.ones(3), "size": jnp.float32(1), "head": jnp.float32(20)}
+    total = jax.device_get(metric.stats({"joints": found}, example))
+    assert metric.result(total) == pytest.approx({"nose": 100, "wrist": 50, "mean": 75})
+
+
 def test_joints_without_a_label_count_nowhere():
     truths = np.float32([[[0, 0], [np.nan, np.nan], [5, 5]]])
     metric = detection_rates(JOINTS, 10)

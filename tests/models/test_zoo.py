@@ -10,12 +10,16 @@ from draw import draw
 
 from pixlab.models import (
     alexnet,
+    deeppose,
     densenet,
     eigen2014,
     eigen_fergus,
     eigen_fergus_labels,
+    hourglass,
     part_affinity,
     resnet,
+    tompson,
+    tompson2015,
     unet,
     vgg,
 )
@@ -60,6 +64,11 @@ ZOO = {
         unet.UNet(2, base=4, levels=1, padding="VALID", release=True), [(18, 20, 1)],
         [(unet.UNet(2, padding="VALID", release=True), [(572, 572, 1)])], 31_100_354,
     ),
+    "tompson_detector": (tompson.Detector(3, 2, width=4), [(32, 40, 3)], None, 0),
+    "tompson2015_coarse": (tompson2015.Coarse(3, width=4), [(48, 64, 3)], None, 0),
+    "hourglass": (hourglass.StackedHourglass(3, 2, width=8, order=2), [(32, 48, 3)], None, 0),
+    "deeppose": (deeppose.Regressor(6, width=1 / 32), [(64, 64, 3)], None, 0),
+    "deeppose_later": (deeppose.JointRegressors(3, width=1 / 32), [(3, 64, 64, 3)], None, 0),
     "part_affinity": (part_affinity.PartAffinity(3, 2, 2, width=W), [(24, 20, 3)], None, 0),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
