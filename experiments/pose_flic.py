@@ -10,9 +10,10 @@ Estimation", NIPS 2014 (arXiv 1406.2984).
 A detector gives a heat-map for each joint; then, with the detector held, the spatial model learns where joints can be,
 given the others; then both learn together. Where the torso is, is given, and tells whom of several people is meant.
 
-What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam. Kernels
-start from histograms, as remembered of the paper, but not of sum 1, and biases not near 0: messages start between 0.8
-and 1. Else the product of ten messages is too small to learn from, and counts what joints have in common ten times.
+What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam; when both
+learn together they begin at 0, or what each has learnt alone may be lost in a few steps. Kernels start from histograms,
+as remembered of the paper, but not of sum 1, and biases not near 0: messages start between 0.8 and 1. Else the product
+of ten messages is too small to learn from, and counts what joints have in common ten times.
 """
 
 from __future__ import annotations
@@ -182,9 +183,10 @@ def recipe(config: Config) -> Recipe:
         places, value = peaks(maps)
         return {"joints": pixels(places, CELL), "value": value, "maps": maps}
 
-    def stage(steps, maps, predict=None, **rates):
-        """`rates`: of the networks that learn."""
-        adam = {net: optax.adam(optax.cosine_decay_schedule(rate, steps)) for net, rate in rates.items()}
+    def stage(steps, maps, predict=None, warm=0, **rates):
+        """`rates`: of the networks that learn, reached after `warm` steps."""
+        fall = lambda rate: optax.warmup_cosine_decay_schedule(0.0 if warm else rate, rate, warm, steps)  # noqa: E731
+        adam = {net: optax.adam(fall(rate)) for net, rate in rates.items()}
         tx = optax.partition(adam, lambda params: {net: net for net in params})
         return Stage(steps, {"heat": Objective(tuple(rates), loss_of(maps), tx)}, predict=predict)
 
@@ -193,7 +195,8 @@ def recipe(config: Config) -> Recipe:
     if config.spatial_steps:
         stages.append(stage(config.spatial_steps, corrected, spatial=config.spatial_lr))
     if config.joint_steps:
-        stages.append(stage(config.joint_steps, corrected, detector=config.joint_lr, spatial=config.spatial_lr))
+        rates = dict(detector=config.joint_lr, spatial=config.spatial_lr)
+        stages.append(stage(config.joint_steps, corrected, warm=config.joint_steps // 5, **rates))
 
     def pretrained(params):
         return params | ({"spatial": first_spatial(config)} if "spatial" in nets else {})
