@@ -47,7 +47,7 @@ def rows(command: Command, seed: int) -> dict[str, Curves]:
         "detector": curves_of(held, held.recipe.stages[0].predict),
         "detector + spatial model": curves_of(held, held.recipe.predict),
         "and then both jointly": curves_of(joint, joint.recipe.predict),
-        "or the detector for as long": curves_of(longer, longer.recipe.predict),
+        "detector for as long + spatial model": curves_of(longer, longer.recipe.predict),
     }
 
 
@@ -81,8 +81,8 @@ def write(command: Command) -> None:
         "# What the spatial model and joint training bring",
         "",
         f"`python -m experiments.pose_ablation`: {len(command.seeds)} seeds; per cent of the test split's joints",
-        "within r per cent of the torso. The last row has as many steps as the one before it, all with the detector",
-        "alone: what lies between them is what learning together brings, beyond learning longer.",
+        "within r per cent of the torso. The last row has as many steps as the one before it, those of both together given",
+        "to the detector alone before the spatial model learns: what lies between the two is what learning together brings.",
         "",
         *table(found),
         "",
