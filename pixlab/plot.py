@@ -10,6 +10,7 @@ from pixlab.chart import log_ticks, short
 from pixlab.pictures import ticks
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 380, 64, 150, 34, 46
+LETTER = 7  # how wide one is, about
 COLOURS = ("#2563c9", "#c2410c", "#15803d", "#7c3aed", "#b91c82", "#0e7490", "#a16207", "#475569")
 Points = Sequence[tuple[float, float]]
 
@@ -24,7 +25,7 @@ def plot(
     log_y: bool = False,
     dashed: Sequence[str] = (),
 ) -> str:
-    """SVG of named lines through (x, y), with a legend at the right; `dashed` names those that are drawn so.
+    """SVG of named lines through (x, y), with a legend at the right, for which there is room; `dashed` names those that are drawn so.
 
     Raises ValueError without a point, and for values that are not finite, or not positive on a logarithmic axis.
     """
@@ -58,8 +59,9 @@ def plot(
         parts.append(f'<path d="M{WIDTH - RIGHT + 14} {at}h22" stroke="{colour}" stroke-width="2"{dash}/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 42}" y="{at + 4}">{html.escape(name)}</text>')
     style = 'font-family="system-ui,sans-serif" font-size="12" fill="#1d2125"'
-    paper = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    width = WIDTH - RIGHT + max(RIGHT, 50 + LETTER * max(map(len, lines)))
+    paper = f'<rect width="{width}" height="{HEIGHT}" fill="#fff"/>'
+    box = f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box} {style}>{paper}{"".join(parts)}</svg>\n'
 
 

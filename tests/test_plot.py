@@ -28,6 +28,14 @@ def test_without_logarithms_and_from_zero():
     assert [round((HEIGHT - BOTTOM - y) / height, 3) for _, y in line] == [0.2, 0.5, 1.0]
 
 
+def test_long_names_have_room():
+    short, long = (
+        ET.fromstring(plot({name: [(0, 1.0), (1, 2.0)]}, title="t", x="x", y="y")) for name in ("a", 40 * "m")
+    )
+    assert float(short.get("width")) == WIDTH
+    assert float(long.get("width")) >= WIDTH - RIGHT + 42 + 40 * 7 == float(long.get("viewBox").split()[2]) - 8
+
+
 def test_words_are_shown_as_they_are():
     text = plot(LINES, title="T & t", x="x", y="y", dashed=["c"])
     words = [each.text for each in ET.fromstring(text).iter(f"{SVG}text")]
