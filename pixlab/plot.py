@@ -25,7 +25,7 @@ def plot(
     log_y: bool = False,
     dashed: Sequence[str] = (),
 ) -> str:
-    """SVG of named lines through (x, y), with a legend at the right, for which there is room; `dashed` names those that are drawn so.
+    """SVG of named lines through (x, y), as wide as the legend at the right needs; `dashed` names those drawn so.
 
     Raises ValueError without a point, and for values that are not finite, or not positive on a logarithmic axis.
     """
