@@ -80,9 +80,10 @@ def write(command: Command) -> None:
     text = [
         "# What the spatial model and joint training bring",
         "",
-        f"`python -m experiments.pose_ablation`: {len(command.seeds)} seeds; per cent of the test split's joints within",
-        "r per cent of the torso. The last row has as many steps as the one before it, those of both together given to",
-        "the detector alone before the spatial model learns: what lies between the two is what learning together brings.",
+        f"`python -m experiments.pose_ablation`: {len(command.seeds)} seeds; per cent of the test split's joints",
+        "within r per cent of the torso. The last row has as many steps as the one before it, those of both together",
+        "given to the detector alone before the spatial model learns: what lies between the two is what learning",
+        "together brings.",
         "",
         *table(found),
         "",
