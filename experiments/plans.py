@@ -25,8 +25,11 @@ from pixlab.plan_text import compiled_how, largest_batch, memory_line, picture, 
 from pixlab.progress import duration
 from pixlab.run import PATIENT, Experiment, find_experiment
 
-EXPERIMENTS = ("depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu")
-LAPTOP = ("quick", "frames")  # configs for machines without accelerators
+EXPERIMENTS = (
+    "depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu", "pose_flic", "pose_lsp",
+    "pose_flic_cascade", "pose_hourglass", "pose_deeppose", "pose_paf",
+)  # fmt: skip
+LAPTOP = ("quick", "frames", "few")  # what configs for machines without accelerators begin with
 COLUMNS = (
     "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s",
     "time", "largest batch",
@@ -68,7 +71,7 @@ def systems(names: tuple[str, ...]) -> Iterator[tuple[str, Experiment, Options]]
         experiment = find_experiment(name)
         for row, config in experiment.configs.items():
             fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in PATIENT}
-            if row not in LAPTOP:
+            if not row.startswith(LAPTOP):
                 key = experiment.recipe, tuple(fields.items())
                 found.setdefault(key, ([], experiment, config))[0].append(f"{name} {row}")
     for same, experiment, config in found.values():
