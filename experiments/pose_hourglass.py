@@ -95,7 +95,7 @@ PAPER = Config()
 CONFIGS = {
     "quick": Config(
         source="figures", size=(128, 128), batch=8, stacks=2, width=48, sigma=1.0, zoom=(0.85, 1.18), turn=15.0,
-        lr=1e-3, steps=1200, drop=900, save_every=200,
+        lr=1e-3, steps=1000, drop=750, save_every=200,
     ),
     "stacks8": PAPER,
     "stacks1": dataclasses.replace(PAPER, stacks=1),
