@@ -123,7 +123,7 @@ class Config(PeopleOptions):
 
 QUICK = Config(
     joints=UPPER, size=(120, 160), batch=8, zoom=(0.9, 1.1), turn=0.0, sides="observer", width=24, stages=2,
-    optimiser="adam", lr=1e-3, steps=750, save_every=200,
+    optimiser="adam", lr=1e-3, steps=600, save_every=200,
 )  # fmt: skip
 PAPER = Config(batch=10)
 CONFIGS = {
