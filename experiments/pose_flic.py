@@ -183,20 +183,20 @@ def recipe(config: Config) -> Recipe:
         places, value = peaks(maps)
         return {"joints": pixels(places, CELL), "value": value, "maps": maps}
 
-    def stage(steps, maps, predict=None, warm=0, **rates):
+    def stage(name, steps, maps, predict=None, warm=0, **rates):
         """`rates`: of the networks that learn, reached after `warm` steps."""
         fall = lambda rate: optax.warmup_cosine_decay_schedule(0.0 if warm else rate, rate, warm, steps)  # noqa: E731
         adam = {net: optax.adam(fall(rate)) for net, rate in rates.items()}
         tx = optax.partition(adam, lambda params: {net: net for net in params})
-        return Stage(steps, {"heat": Objective(tuple(rates), loss_of(maps), tx)}, predict=predict)
+        return Stage(steps, {name: Objective(tuple(rates), loss_of(maps), tx)}, predict=predict)
 
     alone = functools.partial(predict, maps=detected)
-    stages = [stage(config.detector_steps, detected, alone, detector=config.lr)]
+    stages = [stage("detector", config.detector_steps, detected, alone, detector=config.lr)]
     if config.spatial_steps:
-        stages.append(stage(config.spatial_steps, corrected, spatial=config.spatial_lr))
+        stages.append(stage("spatial", config.spatial_steps, corrected, spatial=config.spatial_lr))
     if config.joint_steps:
         rates = dict(detector=config.joint_lr, spatial=config.spatial_lr)
-        stages.append(stage(config.joint_steps, corrected, warm=config.joint_steps // 5, **rates))
+        stages.append(stage("both", config.joint_steps, corrected, warm=config.joint_steps // 5, **rates))
 
     def pretrained(params):
         return params | ({"spatial": first_spatial(config)} if "spatial" in nets else {})

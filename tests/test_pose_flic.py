@@ -47,9 +47,24 @@ def test_each_stage_trains_its_networks_alone(people):
     batch = next(train_batches(pose_flic.data(TINY), seed=0, start=0))
     state = core.start(recipe, jax.random.key(0), recipe.pretrained)
     for stage, nets in zip(recipe.stages, ({"detector"}, {"spatial"}, {"detector", "spatial"}), strict=True):
-        state = core.enter(stage, state)
-        after, logs = jax.jit(core.make_step(stage))(state, batch, jax.random.key(1))
-        assert changed(state.params, after.params) == nets and np.isfinite(logs["heat/loss"])
+        state = after = core.enter(stage, state)
+        step = jax.jit(core.make_step(stage))
+        for _ in range(2):  # the first of both together is at a rate of 0
+            after, logs = step(after, batch, jax.random.key(1))
+        assert changed(state.params, after.params) == nets and np.isfinite(logs[f"{'-'.join(stage.objectives)}/loss"])
+    assert [list(stage.objectives) for stage in recipe.stages] == [["detector"], ["spatial"], ["both"]]
+
+
+def test_joint_training_begins_slowly():
+    """At 0, or Adam's first steps lose what the networks have learnt alone."""
+    stage = pose_flic.recipe(dataclasses.replace(TINY, joint_steps=10)).stages[2]
+    params = {name: {"kernel": jnp.ones(3)} for name in ("detector", "spatial")}
+    tx, moved = stage.objectives["both"].tx, []
+    state = tx.init(params)
+    for _ in range(4):
+        updates, state = tx.update(params, state, params)
+        moved.append(float(jnp.abs(updates["spatial"]["kernel"]).max()))
+    assert moved[0] == 0 < moved[1] < moved[2] and moved[2] == pytest.approx(TINY.spatial_lr, rel=1e-3)
 
 
 def test_rows_of_the_ablation_differ_in_what_they_are_called_after():
