@@ -38,7 +38,7 @@ def test_limbs_connect_all_joints_once(joints):
         (dict(size=(100, 160)), "give multiples of 8"),
         (dict(joints=("nose", "left_wrist", "right_wrist")), "limbs do not connect all"),
         (dict(joints=("neck",)), "limbs do not connect all"),
-        (dict(weights="vgg19.pth"), "those of a network of width 64, not 16"),
+        (dict(weights="vgg19.pth"), "those of a network of width 64, not 24"),
         (dict(people=0), "--people must be at least 1"),
     ],
 )
