@@ -260,9 +260,9 @@ def test_evaluate_says_which_splits_and_sources_there_are(run, tmp_path, capfd):
 # Data
 
 
-READY = {"rgbd_folder", "pose_folder"}  # without preparation
+READY = {"rgbd_folder", "flic_joints", "pose_folder"}  # without preparation
 NAMES = ["rooms", "nyu_depth_v2", "nyu_labeled", "rgbd_folder", "figures", "flic", "flic:full", "flic:plus"]
-NAMES += ["pose_folder"]
+NAMES += ["flic_joints", "pose_folder"]
 
 
 def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
