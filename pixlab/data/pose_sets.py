@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pixlab.data.flic_joints import ORIGIN
 from pixlab.data.pipeline import Source
 from pixlab.data.prepared import Entry, by_hand_dir, data_dir, folder_entry, need, open_prepared
 from pixlab.data.rgbd_sets import prepare_rooms, rooms_ready
@@ -87,7 +88,7 @@ ENTRIES = (
         "flic_joints",
         "FLIC's joints without its pictures, for experiments/pose_repair.py: 3,987 + 1,016 people",
         "train.h5 and valid.h5 in one folder",
-        "github.com/princeton-vl/pose-hg-train, data/flic/annot, from Sapp & Taskar, CVPR 2013",
+        f"{ORIGIN}, from Sapp & Taskar, CVPR 2013",
         "cite Sapp & Taskar",
     ),
     folder_entry(
