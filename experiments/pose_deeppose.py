@@ -101,7 +101,7 @@ class Config(PoseOptions):
 PAPER = Config()
 QUICK = Config(
     source="figures", size=(128, 128), input=128, around=3.0, batch=8, width=0.25, nets="shared", dropout=0.0,
-    optimiser="adam", lr=1e-3, steps=1300, later_steps=(250, 100), save_every=300,
+    optimiser="adam", lr=1e-3, steps=1100, later_steps=(180, 60), save_every=300,
 )  # fmt: skip
 CONFIGS = {
     "quick": QUICK,
