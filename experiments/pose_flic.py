@@ -12,8 +12,9 @@ given the others; then both learn together. Where the torso is, is given, and te
 
 What differs from the paper: its rates, batch size and length are not published, so these are ours, by Adam; when both
 learn together they begin at 0, or what each has learnt alone may be lost in a few steps. Kernels start from histograms,
-as remembered of the paper, but not of sum 1, and biases not near 0: messages start between 0.8 and 1. Else the product
-of ten messages is too small to learn from, and counts what joints have in common ten times.
+as remembered of the paper, but not of sum 1, and biases not near 0 (`tompson_spatial.first_parameters`): messages start
+between 0.8 and 1. Else the product of ten messages is too small to learn from, and counts what joints have in common
+ten times.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ def export(run: Run, format: str) -> tuple[bytes, dict[str, Any]]:
     state = jax.device_get((eval_params(run.state), run.state.carry))
     predict = predict_after(run.recipe, int(run.state.step))
     baked = functools.partial(predict, *state)
+    batch = looked_at(baked, batch)
     data, call, inputs = FORMATS[format](baked, batch)
     with jax.default_device(_cpu()):  # where both round alike; accelerators choose how to multiply anew each time
         theirs, ours = jax.device_get((call(batch), jax.jit(predict)(*state, batch)))
@@ -88,6 +89,19 @@ def check(theirs: Batch, ours: Batch) -> dict[str, float]:
     return differences
 
 
+def looked_at(predict: Call, batch: Example) -> Example:
+    """The inputs that a prediction reads: examples may have more, such as the truth."""
+    seen = set()
+
+    class Looked(dict):
+        def __getitem__(self, name):
+            seen.add(name)
+            return super().__getitem__(name)
+
+    jax.eval_shape(lambda inputs: predict(Looked(inputs)), batch)
+    return {name: array for name, array in batch.items() if name in seen}
+
+
 def stablehlo(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
     """(file, what it does, shapes of its inputs): any batch, and any size or multiples of a stride where that goes."""
     inputs = freest(predict, batch)
@@ -98,7 +112,9 @@ def stablehlo(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
 def freest(predict: Call, batch: Example) -> Any:
     """The inputs as shapes, with a free batch and with rows and columns as free as `predict` can be traced."""
     for stride in STRIDES:
-        inputs = jax.export.symbolic_args_specs(batch, f"b, {stride}*h, {stride}*w, ...")
+        free = f"b, {stride}*h, {stride}*w, ..."  # of images; what else goes in keeps its shape
+        shapes = {name: free if np.ndim(x) > 3 else "b, ..." for name, x in batch.items()}
+        inputs = jax.export.symbolic_args_specs(batch, shapes)
         try:
             jax.eval_shape(predict, inputs)
             return inputs

@@ -58,11 +58,11 @@ def random_state(run: Run, made: int) -> core.State:
     return jax.tree.map(fill, abstract_state(run.recipe, run.mesh)(made)).replace(step=np.int32(made))
 
 
-def untrained(folder: pathlib.Path, name: str, *, missing: int = 0) -> Run:
+def untrained(folder: pathlib.Path, name: str, *, missing: int = 0, **options) -> Run:
     """A tiny run that claims to have made all but `missing` of its steps: random parameters in a checkpoint."""
     experiment = importlib.import_module(f"experiments.{name}").experiment
     config = experiment.configs["quick"]
-    small = {k: v for k, v in (TINY | {"crop": SIZES[name]}).items() if hasattr(config, k)}
+    small = {k: v for k, v in (TINY | {"crop": SIZES.get(name)} | options).items() if hasattr(config, k)}
     config = dataclasses.replace(config, **small)
     claim(folder, experiment, "quick", config)
     run = Run(folder, experiment, config)
@@ -133,6 +133,20 @@ def test_the_file_beside_the_program_says_what_it_is(runs):
     assert about["experiment"] == "experiments.depth_nyu" and about["step"] == run.recipe.steps
     assert about["trained"]["versions"]["jax"] and about["exported"]["versions"]["jax"] == jax.__version__
     assert "divided by 255" in about["photo"] and max(about["difference"].values()) <= export.TOLERANCE
+
+
+def test_what_goes_in_beside_an_image_keeps_its_shape(tmp_path, capsys):
+    """A run on pose also takes where the torso is."""
+    run = untrained(tmp_path / "run", "pose_flic", size=(48, 64), window=(12, 16), width=4)
+    main(["export", str(run.folder)])
+    assert "input  torso: float32 [b, 2]" in capsys.readouterr().out
+    batch = {"image": images(3, 48, 64), "torso": np.full((3, 2), 30, np.float32), "torso_known": np.float32([1, 0, 1])}
+    theirs = jax.device_get(export.load(run.folder / "export.stablehlo")(batch))
+    predict = predict_after(run.recipe, run.recipe.steps)
+    ours = jax.device_get(jax.jit(predict)(core.eval_params(run.state), run.state.carry, batch))
+    assert set(theirs) == set(ours)
+    for name, mine in ours.items():
+        np.testing.assert_allclose(theirs[name], mine, atol=1e-4 * np.abs(mine).max(), rtol=0)
 
 
 @pytest.mark.parametrize(("format", "needs"), [("stablehlo", "jax"), ("onnx", "jax2onnx")])

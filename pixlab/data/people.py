@@ -100,7 +100,8 @@ class PoseFolder:
 
     x and y are pixels of the picture, 0 for `visible` (or NaN) means that nobody labelled the joint. "split" of an
     entry says where it belongs; where none has one, every fifth picture is "test" and the others "train". "all" is all.
-    Raises UserError for what is absent, damaged or does not fit, on construction; for a picture, when it is read.
+    Raises UserError for what is absent, damaged or does not fit, and where nobody has a joint, on construction; for a
+    picture that cannot be read, and for a joint far outside it, when it is read.
     """
 
     def __init__(self, folder: str | os.PathLike, split: str = "train"):
@@ -109,34 +110,58 @@ class PoseFolder:
         try:
             read = json.loads(index.read_text())
         except OSError as error:
-            raise UserError(f"{index}: cannot be read ({error.strerror}); it says where people's joints are") from None
+            reason = f"cannot be read ({error.strerror}); it says where people's joints are"
+            raise UserError(f"{index}: {reason}, in the folder that --source pose_folder:PATH names") from None
         except ValueError as error:
             raise UserError(f"{index}: not JSON ({error})") from None
         entries, names = (read.get("people"), read.get("names", LSP)) if isinstance(read, dict) else (read, LSP)
-        self.joints = tuple(names)
-        try:
-            everyone = [(entry["file"], self._places(entry), entry.get("split", "")) for entry in entries]
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise UserError(f"{index}: an entry is not as expected ({error!r}); see {__name__}.PoseFolder") from None
-        if not any(where for *_, where in everyone):
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{index}: its names are not a list of joints' names; see {__name__}.PoseFolder")
+        if not isinstance(entries, list):
+            raise UserError(f"{index}: has no list of people; see {__name__}.PoseFolder")
+        self.joints, everyone = tuple(names), []
+        for number, entry in enumerate(entries):
+            try:
+                everyone.append((entry["file"], self._places(entry), entry.get("split", "")))
+            except (TypeError, KeyError, ValueError, AttributeError) as error:
+                reason = f"entry {number} is not as expected ({error!r})"
+                raise UserError(f"{index}: {reason}; see {__name__}.PoseFolder") from None
+        unsaid = [number for number, (*_, where) in enumerate(everyone) if not where]
+        if unsaid and len(unsaid) < len(everyone):
+            raise UserError(f"{index}: entry {unsaid[0]} has no split, though others have; give all one, or none")
+        if unsaid:
             number = {file: i for i, file in enumerate(dict.fromkeys(file for file, *_ in everyone))}
             everyone = [(file, at, "train" if number[file] % 5 else "test") for file, at, _ in everyone]
         self._people = [(file, at) for file, at, where in everyone if split in ("all", where)]
         if not self._people:
             raise NoSplit(f"{index}: nobody in split '{split}'; it has {sorted({where for *_, where in everyone})}")
+        if absent := [file for file, _ in self._people if not (self.folder / file).is_file()]:
+            raise UserError(f"{index}: names {absent[0]} ({len(absent)} in all), which is not in the folder")
+        if not any(np.isfinite(at).all(-1).any() for _, at in self._people):
+            raise UserError(f"{index}: nobody in split '{split}' has a joint that is labelled")
 
     def _places(self, entry: dict) -> np.ndarray:
         at = np.array(entry["joints"], np.float32)
         if at.shape not in ((len(self.joints), 2), (len(self.joints), 3)):
             raise ValueError(f"{entry['file']} has joints {at.shape} but {len(self.joints)} names")
-        return at[:, :2] if at.shape[1] == 2 else np.where(at[:, 2:] > 0, at[:, :2], np.nan)
+        places = at[:, :2] if at.shape[1] == 2 else np.where(at[:, 2:] > 0, at[:, :2], np.nan)
+        if np.isinf(places).any():
+            raise ValueError(f"{entry['file']} has a joint at infinity")
+        return places
 
     def __len__(self) -> int:
         return len(self._people)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         file, places = self._people[index]
-        return {"image": read_image(self.folder / file), "joints": places.copy()}
+        image = read_image(self.folder / file)
+        size = np.array(image.shape[1::-1])
+        far = ((places < -size) | (places > 2 * size)).any(-1)  # nobody is cut off by more than a picture
+        if far.any():
+            x, y = places[far][0]
+            said = f"{self.joints[int(far.argmax())]} at ({x:g}, {y:g}), far outside its {size[0]}x{size[1]} pixels"
+            raise UserError(f"{self.folder / file}: has the {said}; correct joints.json, or say 0 for visible")
+        return {"image": image, "joints": places.copy()}
 
     def record_name(self, index: int) -> str:
         """What to call a frame in messages."""

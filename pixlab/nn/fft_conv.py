@@ -17,7 +17,7 @@ is 97 MB and 80 MB; beside them the messages and their gradient take 290 MB each
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,12 @@ def pair_convolutions(
     method: "fft", or "matrix" for the same transform as matrix products, which leave out the rows that are zero before
     and those that nobody reads after: for TPUs, whose FFTs are slow. Computed in float32 whatever comes in. Of the
     products of spectra those of one a are in memory at a time. Reverse-mode gradients of the first order. Raises
-    ValueError if the maps' and kernels' v differ.
+    ValueError if the maps' and kernels' v differ, for other numbers of axes, and for an unknown method.
     """
+    if maps.ndim != 4 or kernels.ndim != 4:
+        raise ValueError(f"maps must be [b, v, h, w], kernels [a, v, n, m]; they are {maps.shape} and {kernels.shape}")
+    if method not in get_args(Method):
+        raise ValueError(f"no method '{method}'; there are {' and '.join(get_args(Method))}")
     if maps.shape[1] != kernels.shape[1]:
         raise ValueError(f"{maps.shape[1]} maps but kernels for {kernels.shape[1]}: their second axes must be equal")
     return _convolve(method, maps.astype(jnp.float32), kernels.astype(jnp.float32))

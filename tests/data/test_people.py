@@ -47,9 +47,27 @@ def test_splits(folder):
     [
         (None, "cannot be read"),
         ("[{", "not JSON"),
-        ('[{"file": "0.png"}]', "an entry is not as expected .*joints"),
+        ('[{"file": "0.png"}]', "entry 0 is not as expected .*joints"),
         ('[{"file": "0.png", "joints": [[1, 2, 1]]}]', r"0.png has joints \(1, 3\) but 14 names"),
-        ('{"names": ["nose"]}', "an entry is not as expected"),
+        ('{"names": ["nose"]}', "has no list of people"),
+        ('{"names": null, "people": []}', "its names are not a list of joints' names"),
+        (
+            '{"names": ["a"], "people": [{"file": "0.png", "joints": [[Infinity, 2]]}]}',
+            "entry 0 .* a joint at infinity",
+        ),
+        (
+            '{"names": ["a"], "people": [{"file": "0.png", "joints": [[1, 2]], "split": "train"},'
+            ' {"file": "1.png", "joints": [[1, 2]]}]}',
+            "entry 1 has no split, though others have",
+        ),
+        (
+            '{"names": ["a"], "people": [{"file": "gone.png", "joints": [[1, 2]], "split": "train"}]}',
+            r"names gone\.png \(1 in all\), which is not in the folder",
+        ),
+        (
+            '{"names": ["a"], "people": [{"file": "0.png", "joints": [[1, 2, 0]], "split": "train"}]}',
+            "nobody in split 'train' has a joint that is labelled",
+        ),
     ],
 )
 def test_what_a_folder_must_hold(folder, text, words):
@@ -57,6 +75,17 @@ def test_what_a_folder_must_hold(folder, text, words):
     index.unlink() if text is None else index.write_text(text)
     with pytest.raises(UserError, match=words):
         PoseFolder(folder)
+
+
+def test_a_joint_far_outside_is_a_mistake_and_one_beyond_the_border_is_not(folder):
+    def people(x):
+        entries = [{"file": "0.png", "joints": [[5, 5], [x, -4]], "split": "train"}]
+        (folder / "joints.json").write_text(json.dumps({"names": ["neck", "left_hip"], "people": entries}))
+        return PoseFolder(folder)
+
+    assert people(33)[0]["joints"][1].tolist() == [33, -4]
+    with pytest.raises(UserError, match=r"0\.png: has the left_hip at \(5000, -4\), far outside its 30x20 pixels"):
+        people(5000)[0]
 
 
 def test_unknown_names(folder):

@@ -5,6 +5,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -168,3 +169,14 @@ def test_14_joints_and_a_batch_of_64_fit_into_16_gb():
 def test_maps_and_kernels_that_do_not_fit():
     with pytest.raises(ValueError, match="3 maps but kernels for 2: their second axes must be equal"):
         pair_convolutions(jnp.zeros((1, 3, 4, 4)), jnp.zeros((1, 2, 3, 3)))
+
+
+def test_mistakes_that_shape_checks_would_find_first():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match=r"kernels \[a, v, n, m\]; they are \(3, 4, 4\)"):
+            pair_convolutions(jnp.zeros((3, 4, 4)), jnp.zeros((1, 3, 3, 3)))
+        with pytest.raises(ValueError, match="no method 'fast'; there are fft and matrix"):
+            pair_convolutions(jnp.zeros((1, 3, 4, 4)), jnp.zeros((1, 3, 3, 3)), "fast")
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
