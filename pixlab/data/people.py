@@ -130,8 +130,8 @@ class PoseFolder:
         if unsaid and len(unsaid) < len(everyone):
             raise UserError(f"{index}: entry {unsaid[0]} has no split, though others have; give all one, or none")
         if unsaid:
-            number = {file: i for i, file in enumerate(dict.fromkeys(file for file, *_ in everyone))}
-            everyone = [(file, at, "train" if number[file] % 5 else "test") for file, at, _ in everyone]
+            places = {file: i for i, file in enumerate(dict.fromkeys(file for file, *_ in everyone))}
+            everyone = [(file, at, "train" if places[file] % 5 else "test") for file, at, _ in everyone]
         self._people = [(file, at) for file, at, where in everyone if split in ("all", where)]
         if not self._people:
             raise NoSplit(f"{index}: nobody in split '{split}'; it has {sorted({where for *_, where in everyone})}")
