@@ -15,17 +15,17 @@ from jaxtyping import Array, Float
 from pixlab.models.resnet import batch_norm
 from pixlab.nn.conv import Conv
 from pixlab.nn.pool import max_pool
+from pixlab.nn.torch_init import KERNEL
 from pixlab.nn.upsample import nearest_upsample
 
 CELL = 4  # pixels from one cell of the heat-maps to the next
 ORDER = 4  # halvings inside an hourglass
-INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # Torch's, which the release starts from
 
 
 def conv(channels: int, name: str, window: int = 1, stride: int = 1) -> nn.Conv:
     """A convolution with bias that keeps the size, or divides it by its stride."""
     pad = ((window // 2, window // 2),) * 2
-    return Conv(channels, (window, window), stride, pad, kernel_init=INIT, name=name)
+    return Conv(channels, (window, window), stride, pad, kernel_init=KERNEL, name=name)
 
 
 class Residual(nn.Module):

@@ -16,9 +16,11 @@ RESNET50 = (3, 4, 6, 3)  # blocks per stage
 RESNET101 = (3, 4, 23, 3)
 
 
-def batch_norm(train: bool, name: str) -> nn.BatchNorm:
+def batch_norm(
+    train: bool, name: str, scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
+) -> nn.BatchNorm:
     """PyTorch's batch normalisation: eps 1e-5, running statistics keep 0.9."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name)
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, scale_init=scale_init, name=name)
 
 
 class Bottleneck(nn.Module):

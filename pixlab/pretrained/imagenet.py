@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pixlab.errors import UserError
+from pixlab.models.vgg import VGGFeatures
 from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
 Tree = Any
@@ -100,6 +101,15 @@ def vgg19(weights: Mapping[str, np.ndarray], params: Tree) -> tuple[Tree, Tree]:
     """
     names = _vgg_names(_VGG19_CONVS)
     return _fill("VGG-19", weights, params, names, _unused(weights, names.values())), {}
+
+
+def vgg_features(weights: Mapping[str, np.ndarray], module: VGGFeatures) -> Tree:
+    """Parameters of `module` from torchvision's or timm's vgg16 or vgg19, whichever its depth says.
+
+    Raises UserError with the names that do not fit.
+    """
+    params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    return (vgg16 if module.depth == 16 else vgg19)(weights, params)[0]
 
 
 def _vgg_names(convs: Sequence[int]) -> Names:
