@@ -65,7 +65,7 @@ class Evaluator:
 
 
 def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
-    """Write the pictures that the recipe renders of the first test examples: of one batch, or of those that are alone."""
+    """Write the pictures that the recipe renders of the first test examples: of a batch, or of those that are alone."""
     if recipe.render is None:
         return
     number = 0
