@@ -82,7 +82,7 @@ class Evaluate:
         scores = run.evaluate(self.split, self.source)
         _note(run.unfinished)
         images = len(run.data(self.source).splits[self.split].source)
-        print(f"{images} images of split '{self.split}', {self.source or getattr(run.config, 'source', 'the run')}")
+        print(f"{images} images of split '{self.split}', {self.source or run.tested}")
         for name, value in scores.items():
             print(f"{name:24} {value:.4f}")
 

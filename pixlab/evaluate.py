@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pixlab import core
@@ -13,7 +15,7 @@ from pixlab.core import Batch, Nets, Recipe, State
 from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.log import Log
-from pixlab.mesh import everywhere, replicated, share_batch, wait_on_cpu
+from pixlab.mesh import everywhere, on_one_device, replicated, share_batch, wait_on_cpu
 
 Predict = Callable[[Nets, Nets, Batch], Batch]
 PICTURES = 4  # examples of the test split that are drawn each time
@@ -26,11 +28,12 @@ class Evaluator:
         self._mesh, self._metrics = mesh, metrics
 
         def score(params: Nets, carry: Nets, batch: Batch) -> tuple[Batch, Any, jax.Array]:
-            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch[WEIGHT]
+            batch, weight = {k: v for k, v in batch.items() if k != WEIGHT}, batch.get(WEIGHT, jnp.ones(1))
             prediction = predict(params, carry, batch)
             return prediction, {name: jax.vmap(m.stats)(prediction, batch) for name, m in metrics.items()}, weight
 
         self._score = jax.jit(score, out_shardings=replicated(mesh))
+        self._score_alone = jax.jit(score)  # on one device, compiled anew for each size
 
     def predict(self, state: State, batch: Example) -> Batch:
         """The prediction for one evaluation batch, on the host."""
@@ -53,18 +56,23 @@ class Evaluator:
         return everywhere((core.eval_params(state), state.carry), self._mesh)
 
     def _run(self, whole: tuple[Nets, Nets], batch: Example) -> tuple[Batch, Any, jax.Array]:
-        out = self._score(*whole, share_batch(batch, self._mesh))
+        if WEIGHT in batch:
+            out = self._score(*whole, share_batch(batch, self._mesh))
+        else:  # one example, which does not divide over devices: every host computes it by itself
+            out = self._score_alone(*on_one_device((*whole, batch), self._mesh))
         wait_on_cpu(out)
         return out
 
 
 def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:
-    """Write the pictures that the recipe renders of the first test examples."""
+    """Write the pictures that the recipe renders of the first test examples: of a batch, or of those that are alone."""
     if recipe.render is None:
         return
-    batch = next(iter(eval_batches(data, "test")))
-    prediction = evaluate.predict(state, batch)
-    for row in range(min(PICTURES, int(batch[WEIGHT].sum()))):
-        pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
-        for name, picture in pictures.items():
-            log.picture(step, f"{name}_{row}", picture)
+    number = 0
+    for batch in itertools.islice(eval_batches(data, "test"), PICTURES if data.splits["test"].alone else 1):
+        prediction = evaluate.predict(state, batch)
+        for row in range(min(PICTURES, int(batch[WEIGHT].sum()) if WEIGHT in batch else 1)):
+            pictures = recipe.render({k: v[row] for k, v in batch.items()}, {k: v[row] for k, v in prediction.items()})
+            for name, picture in pictures.items():
+                log.picture(step, f"{name}_{number}", picture)
+            number += 1

@@ -169,6 +169,12 @@ def share_batch(batch: Tree, mesh: Mesh) -> Tree:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(shared(mesh), np.asarray(x)), batch)
 
 
+def on_one_device(tree: Tree, mesh: Mesh) -> Tree:
+    """The arrays of `tree`, from the host or whole on every device of the mesh, on the first of this host's devices."""
+    here = jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
+    return jax.device_put(here, mesh.local_devices[0])
+
+
 def wait_on_cpu(tree: Tree) -> None:
     """Wait for arrays that CPU devices compute; accelerators go on by themselves.
 

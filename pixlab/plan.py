@@ -121,8 +121,8 @@ def devices(topology: str) -> Sequence[jax.Device]:
 
 
 def without_data(config: Options) -> Options:
-    """The config with a blank frame as its source, if it has a choice of sources."""
-    return dataclasses.replace(config, source=BLANK) if hasattr(config, "source") else config
+    """The config with a blank frame as its source, and as what it is tested on, if it has a choice of them."""
+    return dataclasses.replace(config, **{name: BLANK for name in ("source", "test") if hasattr(config, name)})
 
 
 def example(data: Data) -> Example:

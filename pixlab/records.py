@@ -91,7 +91,7 @@ def scores_elsewhere(run: Run, source: str, data: str = "") -> Record:
 
     The baselines are fitted to the run's own training images, as the run is.
     """
-    other = run.experiment.data(dataclasses.replace(run.config, source=source))
+    other = run.data(source)
     own = run.experiment.baselines(run.config, run.experiment.data(run.config))
     empty = run.state.replace(params={}, carry={})
     rows = {

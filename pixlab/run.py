@@ -99,8 +99,15 @@ class Run:
         return f"{self.folder}: has made {step} of its {steps} steps" if step < steps else ""
 
     def data(self, source: str = "") -> Data:
-        """The run's data, or the same of another `source`."""
+        """The run's data, or the same of another `source`; where training and testing have one each, of the latter."""
+        if source and hasattr(self.config, "test"):
+            return self.experiment.data(dataclasses.replace(self.config, source="", test=source))
         return self.experiment.data(dataclasses.replace(self.config, source=source) if source else self.config)
+
+    @property
+    def tested(self) -> str:
+        """What the test split comes from."""
+        return getattr(self.config, "test", "") or getattr(self.config, "source", "the run")
 
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
         """{metric: value} over a split, on the run's own data or on another `source`."""

@@ -19,7 +19,7 @@ import numpy as np
 from pixlab.errors import UserError
 
 Example = dict[str, np.ndarray | np.generic]
-WEIGHT = "weight"  # 1 for a real example of an evaluation batch, 0 for one that only fills the last batch
+WEIGHT = "weight"  # 1 for a real example of an evaluation batch, 0 for one that only fills the last batch; see `alone`
 
 
 @runtime_checkable
@@ -33,11 +33,15 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A source with the transform that makes it an example: `augment(frame, rng)` for training, or `map(frame)`."""
+    """A source with the transform that makes it an example: `augment(frame, rng)` for training, or `map(frame)`.
+
+    `alone` is for examples of different sizes: each is an evaluation batch of its own, which has no `weight`.
+    """
 
     source: Source
     map: Callable[[Any], Example]
     augment: Callable[[Any, np.random.Generator], Example] | None = None
+    alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +71,15 @@ def train_batches(data: Data, *, seed: int, start: int) -> Iterator[Example]:
 
 
 def eval_batches(data: Data, name: str) -> Iterator[Example]:
-    """The split in order, once, in batches of `data.batch`; what fills the last one has `weight` 0."""
+    """The split in order, once, in batches of `data.batch`; what fills the last one has `weight` 0.
+
+    Of a split whose examples stand `alone`, batches of one, without `weight`, each whole on every host.
+    """
     split, (process, processes) = data.splits[name], (jax.process_index(), jax.process_count())
     source, count = Readable(split.source), len(split.source)
+    if split.alone:
+        ones = grain.MapDataset.source(source).map(split.map).batch(1)
+        return iter(ones.to_iter_dataset(_read_options(data.workers)))
 
     def example(row: int) -> Example:
         return {**split.map(source[min(row, count - 1)]), WEIGHT: np.float32(row < count)}

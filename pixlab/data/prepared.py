@@ -52,9 +52,13 @@ def prepare(name: str, how: Callable[[], str]) -> str:
         raise UserError(f"{name} cannot be prepared in {data_dir()} ({reason}); mend that and try again") from error
 
 
-def open_prepared(name: str, read: Callable[[], Source]) -> Source:
-    """What `read` opens, with the remedy that error messages name where the prepared files are damaged."""
-    remedy = f"delete {data_dir() / name.partition(':')[0]} and run: python -m pixlab data prepare {name}"
+def open_prepared(name: str, read: Callable[[], Source], folder: pathlib.Path | None = None) -> Source:
+    """What `read` opens, with the remedy that error messages name where the prepared files, in `folder`, are damaged.
+
+    Without `folder` they are in that of the name.
+    """
+    folder = folder or data_dir() / name.partition(":")[0]
+    remedy = f"delete {folder} and run: python -m pixlab data prepare {name}"
     try:
         source = read()
     except UserError:
