@@ -17,7 +17,9 @@ from pixlab.data.pipeline import Example, Source
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
 
-NAMED = ("t91", "set5", "set14", "bsd100", "urban100", "general100", "div2k", "imagenet2012", "places365_small")
+NAMED = (
+    "t91", "set5", "set14", "bsd100", "urban100", "general100", "div2k", "imagenet2012", "places365_small", "rooms",
+)  # fmt: skip
 SOURCES = f"{', '.join(NAMED)} and photos:PATH"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 EVERY = 10  # of a folder without train/ and test/, each so-many-th photo is for testing
@@ -70,6 +72,10 @@ def split_names(name: str) -> list[str]:
 def _open(name: str, split: str) -> Source:
     if name == BLANK:
         return [blank_photo()]
+    if name == "rooms":
+        from pixlab.data import rgbd_sets
+
+        return Pictures(rgbd_sets.rooms(split))
     if name in NAMED:
         from pixlab.data import photo_sets
 
@@ -151,6 +157,19 @@ class PhotoFolder:
 def _folders(folder: str | os.PathLike) -> bool:
     """Whether train/ or test/ say where photos belong."""
     return any((Path(folder).expanduser() / split).is_dir() for split in ("train", "test"))
+
+
+class Pictures:
+    """The pictures of a source of other frames."""
+
+    def __init__(self, frames: Source):
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Example:
+        return {"image": self._frames[index]["image"], "grey": np.bool_(False)}
 
 
 class Joined:
