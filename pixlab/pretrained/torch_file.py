@@ -35,7 +35,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
         if start[:1] == b"\x80":
             raise UserError(
                 f"{path}: written before PyTorch 1.6; convert it where PyTorch is, "
-                "torch.save(torch.load(old, weights_only=True), new)"
+                "torch.save(torch.load(old, 'cpu', weights_only=True), new)"
             )
         raise UserError(f"{path}: cut off or not a PyTorch weight file; fetch it again")
     with zipfile.ZipFile(path) as archive:
