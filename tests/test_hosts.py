@@ -1,5 +1,6 @@
 """Several processes on this machine: they train as one, stop together, and say who is missing, differs or fails."""
 
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,11 @@ import time
 import jax
 import numpy as np
 import pytest
+import toy
+
+from pixlab.data.pipeline import eval_batches
+from pixlab.evaluate import Evaluator
+from pixlab.run import Run
 
 HERE = pathlib.Path(__file__).parent
 STEPS = ["--first", "30", "--second", "30", "--save-every", "10", "--batch", "16", "--sgd"]
@@ -49,6 +55,15 @@ def crash(frame, rng, whole=toy.augment):
         raise RuntimeError("boom")
     return whole(frame, rng)
 toy.augment = crash
+"""
+RAGGED = """
+import dataclasses
+def ragged(config, whole=toy.data):
+    data = whole(config)
+    frames = [{name: x[: 8 - i % 3] for name, x in frame.items()} for i, frame in enumerate(toy.frames(11, 1))]
+    test = dataclasses.replace(data.splits["test"], source=frames, alone=True)
+    return dataclasses.replace(data, splits=data.splits | {"test": test})
+toy.main = dataclasses.replace(toy.experiment, data=ragged).main
 """
 FULL = """
 import shutil, types
@@ -100,9 +115,6 @@ def ends(job, *status) -> list[str]:
 
 
 def bits(folder) -> list[np.ndarray]:
-    from pixlab.run import Run
-
-    sys.path.insert(0, str(HERE))
     return [np.asarray(x) for x in jax.tree.leaves(Run.open(folder).state)]
 
 
@@ -131,6 +143,18 @@ def test_two_processes_train_as_one(unbroken, tmp_path):
     ends(start(tmp_path / "one", 1, devices=4))
     for ours, theirs in zip(bits(unbroken), bits(tmp_path / "one"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_score_examples_of_different_sizes(unbroken, tmp_path, monkeypatch):
+    shutil.copytree(unbroken, tmp_path / "two")  # trained already
+    ends(start(tmp_path / "two", 2, does={0: RAGGED, 1: RAGGED}))
+    monkeypatch.setattr(toy, "main", toy.main)
+    exec(RAGGED, here := {"toy": toy})
+    run = Run.open(unbroken)
+    test = eval_batches(here["ragged"](run.config), "test")
+    alone = Evaluator(run.recipe.predict, run.recipe.metrics, run.mesh)(run.state, test)
+    ((_, score),) = json.loads((tmp_path / "two" / "result.json").read_text())["rows"]
+    np.testing.assert_allclose(score, alone["map/mse"], rtol=1e-5)
 
 
 def test_all_save_the_same_step_when_one_is_asked_to_stop(unbroken, tmp_path):

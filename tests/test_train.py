@@ -75,6 +75,36 @@ def test_a_padded_image_cannot_spoil_the_score_even_if_its_statistics_are_nan():
     assert Evaluator(lambda p, c, b: {"x": b["image"]}, {"m": metric}, make_mesh(2))(state, batches) == {"m/sum": 12.0}
 
 
+def ragged(frames):
+    """The frames, each with other rows cut off."""
+    return [{name: x[: 8 - i % 3] for name, x in frame.items()} for i, frame in enumerate(frames)]
+
+
+def test_examples_of_different_sizes_are_scored_and_drawn_one_by_one(tmp_path):
+    def data(config):
+        data = toy.data(config)
+        return dataclasses.replace(data, splits=data.splits | {"test": Split(odd, lambda frame: frame, alone=True)})
+
+    odd = ragged(toy.frames(11, 1))
+    experiment = dataclasses.replace(toy.experiment, data=data)
+    run = experiment.main(["quick", "--run", str(tmp_path / "run"), *SHORT, "--eval-every", "3"])
+    assert run.mesh.size > 1
+    params, carry = core.eval_params(run.state), run.state.carry
+    maps = [run.recipe.predict(params, carry, {"image": jnp.asarray(f["image"])[None]})["map"][0] for f in odd]
+    errors = [np.square(ours - frame["truth"]) for ours, frame in zip(maps, odd, strict=True)]
+    expected = sum(map(np.sum, errors)) / sum(error.size for error in errors)
+    np.testing.assert_allclose(run.evaluate()["map/mse"], expected, rtol=1e-5)
+    np.testing.assert_allclose(run.result["rows"][0][1], expected, rtol=1e-5)
+    assert len(list((tmp_path / "run" / "pictures").glob("*0000008.png"))) == 4
+
+
+def test_each_host_has_the_examples_of_different_sizes_whole(monkeypatch):
+    data = Data(4, {"test": Split(ragged(toy.frames(5, 1)), lambda frame: frame, alone=True)}, workers=1)
+    for process in range(2):
+        found = images_of(process, 2, monkeypatch, lambda: eval_batches(data, "test"))
+        assert [x.shape[:2] for x in found] == [(1, 8), (1, 7), (1, 6), (1, 8), (1, 7)]
+
+
 def test_an_empty_split_is_an_error():
     with pytest.raises(UserError, match="empty"):
         score(0, 4)
