@@ -31,7 +31,7 @@ import numpy as np
 
 from experiments import depth_nyu
 from pixlab import maps, pictures, rgbd_task
-from pixlab.core import Aux, Recipe, eval_params
+from pixlab.core import Aux, Recipe
 from pixlab.data.nyu_classes import NAMES
 from pixlab.data.pipeline import Data
 from pixlab.data.rgbd import BLANK, open_source
@@ -213,14 +213,6 @@ def open_geometry(config: Config) -> Run:
     return run
 
 
-def geometry_params(run: Run):
-    """The trained networks of `run`. Raises UserError if its training has not ended."""
-    with jax.ensure_compile_time_eval():  # asked for while the start of training is traced
-        if (done := int(run.state.step)) < run.recipe.steps:
-            raise UserError(f"{run.folder}: has made {done} of its {run.recipe.steps} steps; let it end first")
-        return jax.device_get(eval_params(run.state))
-
-
 def with_geometry(init, pretrained, run: Run | None):
     """(`init`, `pretrained`) of a recipe that also start the networks of `run`, if there is one, as it trained them."""
     if run is None:
@@ -231,7 +223,7 @@ def with_geometry(init, pretrained, run: Run | None):
         return params | {GEOMETRY: run.recipe.init(key)[0]}, carry
 
     def trained(params):
-        return pretrained(params) | {GEOMETRY: jax.tree.map(jnp.asarray, geometry_params(run))}
+        return pretrained(params) | {GEOMETRY: jax.tree.map(jnp.asarray, run.finished_params())}
 
     return both, trained
 

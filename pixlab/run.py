@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from pixlab.checkpoint import restore_for_use
-from pixlab.core import Batch, Recipe, State, eval_params
+from pixlab.core import Batch, Nets, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
@@ -97,6 +97,13 @@ class Run:
         """What whoever uses the run should know of it; "" if it was trained to its end."""
         step, steps = int(self.state.step), self.recipe.steps
         return f"{self.folder}: has made {step} of its {steps} steps" if step < steps else ""
+
+    def finished_params(self) -> Nets:
+        """What predictions are made with, on the host. Raises UserError if training has not ended."""
+        with jax.ensure_compile_time_eval():  # asked for while the start of another run's training is traced
+            if (done := int(self.state.step)) < self.recipe.steps:
+                raise UserError(f"{self.folder}: has made {done} of its {self.recipe.steps} steps; let it end first")
+            return jax.device_get(eval_params(self.state))
 
     def data(self, source: str = "") -> Data:
         """The run's data, or the same of another `source`; where training and testing have one each, of the latter."""

@@ -123,7 +123,7 @@ def batch_of(example, config):
 
 def untrained(config, folder, monkeypatch):
     """`config` on top of a depth run that was never trained: parameters of the right shapes that take no memory."""
-    from experiments import depth_nyu, labels_nyu
+    from experiments import depth_nyu
 
     folder.joinpath("depth").mkdir()
     claim(folder / "depth", depth_nyu.experiment, "alexnet", depth_nyu.CONFIGS["alexnet"])
@@ -132,7 +132,7 @@ def untrained(config, folder, monkeypatch):
         params, _ = jax.eval_shape(run.recipe.init, jax.random.key(0))
         return jax.tree.map(lambda x: np.broadcast_to(np.float32(0), x.shape), params)
 
-    monkeypatch.setattr(labels_nyu, "geometry_params", zeros)
+    monkeypatch.setattr(Run, "finished_params", zeros)
     return dataclasses.replace(config, depth_run=str(folder / "depth"))
 
 

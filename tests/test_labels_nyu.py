@@ -219,7 +219,7 @@ def test_a_depth_run_that_does_not_fit_is_refused(depth_run, tmp_path):
     begun = Run.open(run.folder)
     begun.state = run.state.replace(step=jnp.int32(1))
     with pytest.raises(UserError, match=f"has made 1 of its {run.recipe.steps} steps; let it end first"):
-        labels_nyu.geometry_params(begun)
+        begun.finished_params()
     with pytest.raises(UserError, match="photos lack"):
         labels_nyu.photo(small(geometry="true"), np.zeros((50, 70, 3), np.uint8))
 
