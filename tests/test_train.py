@@ -17,9 +17,10 @@ import optax
 import pytest
 import toy
 
-from pixlab import checkpoint, core
+from pixlab import checkpoint, core, plan
 from pixlab.core import Metric, State
 from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
+from pixlab.data.rgbd import BLANK
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
 from pixlab.mesh import make_mesh
@@ -76,8 +77,8 @@ def test_a_padded_image_cannot_spoil_the_score_even_if_its_statistics_are_nan():
 
 
 def ragged(frames):
-    """The frames, each with other rows cut off."""
-    return [{name: x[: 8 - i % 3] for name, x in frame.items()} for i, frame in enumerate(frames)]
+    """The frames, every other one with a row cut off."""
+    return [{name: x[: 8 - i % 2] for name, x in frame.items()} for i, frame in enumerate(frames)]
 
 
 def test_examples_of_different_sizes_are_scored_and_drawn_one_by_one(tmp_path):
@@ -87,10 +88,11 @@ def test_examples_of_different_sizes_are_scored_and_drawn_one_by_one(tmp_path):
 
     odd = ragged(toy.frames(11, 1))
     experiment = dataclasses.replace(toy.experiment, data=data)
-    run = experiment.main(["quick", "--run", str(tmp_path / "run"), *SHORT, "--eval-every", "3"])
+    run = experiment.main(["quick", "--run", str(tmp_path / "run"), *SHORT])
     assert run.mesh.size > 1
+    predict = jax.jit(run.recipe.predict)
     params, carry = core.eval_params(run.state), run.state.carry
-    maps = [run.recipe.predict(params, carry, {"image": jnp.asarray(f["image"])[None]})["map"][0] for f in odd]
+    maps = [predict(params, carry, {"image": jnp.asarray(frame["image"])[None]})["map"][0] for frame in odd]
     errors = [np.square(ours - frame["truth"]) for ours, frame in zip(maps, odd, strict=True)]
     expected = sum(map(np.sum, errors)) / sum(error.size for error in errors)
     np.testing.assert_allclose(run.evaluate()["map/mse"], expected, rtol=1e-5)
@@ -102,7 +104,25 @@ def test_each_host_has_the_examples_of_different_sizes_whole(monkeypatch):
     data = Data(4, {"test": Split(ragged(toy.frames(5, 1)), lambda frame: frame, alone=True)}, workers=1)
     for process in range(2):
         found = images_of(process, 2, monkeypatch, lambda: eval_batches(data, "test"))
-        assert [x.shape[:2] for x in found] == [(1, 8), (1, 7), (1, 6), (1, 8), (1, 7)]
+        assert [x.shape[:2] for x in found] == [(1, 8), (1, 7), (1, 8), (1, 7), (1, 8)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart(toy.Config):
+    """Trained on one source, tested on another."""
+
+    source: str = "ours"
+    test: str = "theirs"
+
+
+def test_another_source_is_tested_on_where_training_has_its_own(tmp_path):
+    named = lambda config: {"train": Split([config.source], len), "test": Split([config.test], len)}  # noqa: E731
+    run = Run(tmp_path, dataclasses.replace(toy.experiment, data=lambda config: Data(1, named(config))), Apart())
+    sources = [{name: split.source[0] for name, split in run.data(other).splits.items()} for other in ("", "others")]
+    assert sources == [{"train": "ours", "test": "theirs"}, {"train": "", "test": "others"}]
+    blank = plan.without_data(run.config)
+    assert run.tested == "theirs" and (blank.source, blank.test) == (BLANK, BLANK)
+    assert Run(tmp_path, toy.experiment, toy.Config()).tested == "the run"
 
 
 def test_an_empty_split_is_an_error():

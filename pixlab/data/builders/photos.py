@@ -137,7 +137,8 @@ def read_set(place: Path, key: str) -> list[tuple[str, bytes]]:
     except UserError:
         raise
     except Exception as error:  # zipfile, tarfile and the decompressors raise many kinds
-        raise UserError(f"{place}: not a whole zip or tar archive ({error}); delete it and fetch it again") from error
+        reason = (str(error).splitlines() or [repr(error)])[0][:150]
+        raise UserError(f"{place}: not a whole zip or tar archive ({reason}); delete it and fetch it again") from error
 
 
 def chosen(names: list[str], key: str, place: Path) -> list[str]:
