@@ -88,7 +88,7 @@ ZOO = {
     "edsr": (edsr.EDSR(2, blocks=1, width=6), [(6, 7, 3)], [(edsr.EDSR(4), [(48, 48, 3)])], 1_517_571),
     "mdsr": (mdsr.MDSR((2, 3), blocks=1, width=6), [(6, 7, 3)], None, 0),
     "johnson_style": (johnson.StyleNet(blocks=1, width=4), [(16, 18, 3)], None, 0),
-    "johnson_superresolution": (johnson.SuperResolutionNet(4, blocks=1, width=6, norm="instance"), [(6, 7, 3)], None, 0),
+    "johnson_super": (johnson.SuperResolutionNet(4, blocks=1, width=6, norm="instance"), [(6, 7, 3)], None, 0),
     "vgg_features": (vgg.VGGFeatures(19, ("relu1_2", "relu2_2"), width=W), [(16, 18, 3)], None, 0),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
