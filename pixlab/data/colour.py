@@ -22,6 +22,7 @@ from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
 from pixlab.nn.colour import rgb_to_lab
 
 STRIDE = 4  # pixels from one cell of the answer to the next
+STRONG = 50  # units of a and b from grey
 FRAMES = ("rooms", "rgbd_folder", "nyu_depth_v2", "nyu_labeled", rgbd.BLANK)  # RGB-D sources, whose images are photos
 
 
@@ -77,7 +78,7 @@ def to_lab(image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
     return rgb_to_lab(image.astype(np.float32) / np.float32(255))
 
 
-def count_bins(ab: np.ndarray) -> Float64[np.ndarray, "313"]:
+def count_bins(ab: np.ndarray) -> Float64[np.ndarray, " 313"]:
     """How many of the colours [..., 2] fall into each bin."""
     return np.bincount(_tree().query(ab.reshape(-1, 2))[1], minlength=BINS).astype(np.float64)
 
@@ -89,7 +90,7 @@ def _tree() -> cKDTree:
 
 def colour_counts(
     photos: Source, *, side: int, most: int = 0, progress: Callable[[int, int], None] = lambda done, of: None
-) -> Float64[np.ndarray, "313"]:
+) -> Float64[np.ndarray, " 313"]:
     """How many cells of the photos, squeezed and not augmented, fall into each bin: every fourth pixel of every fourth
     row, as in training. Of at most `most` photos, evenly spread; 0: of all."""
     readable, step = Readable(photos), -(-len(photos) // most) if most else 1
@@ -100,31 +101,29 @@ def colour_counts(
     return counts
 
 
-def read_prior(path: str) -> Float64[np.ndarray, "313"]:
-    """The probabilities of the bins that experiments.color_prior wrote. Raises UserError for another file, and where
-    another colour than grey or one of its eight neighbours is the most frequent: no set of photos is so."""
+def read_prior(path: str) -> Float64[np.ndarray, " 313"]:
+    """The probabilities of the bins that experiments.color_prior wrote. Raises UserError for another file, and for one
+    whose most frequent colour is a strong one: such files go around, counted on images of a wrong range."""
+    remedy = "write it by python -m experiments.color_prior"
     try:
         prior = np.asarray(np.load(path, allow_pickle=False), np.float64)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; write it by python -m experiments.color_prior") from None
+        raise UserError(f"{path}: no such file; {remedy}") from None
     except (OSError, ValueError):
-        raise UserError(f"{path}: not a NumPy file; write it by python -m experiments.color_prior") from None
+        raise UserError(f"{path}: not a NumPy file; {remedy}") from None
     if prior.shape != (BINS,) or not (prior >= 0).all() or abs(prior.sum() - 1) > 1e-3:
-        raise UserError(f"{path}: not {BINS} probabilities; write it by python -m experiments.color_prior")
-    if not grey_is_common(prior):
-        a, b = AB_BINS[prior.argmax()]
-        raise UserError(
-            f"{path}: its most frequent colour is a {a:g}, b {b:g}, not near grey: it was counted on images of another "
-            "range; write it by python -m experiments.color_prior"
-        )
+        raise UserError(f"{path}: not {BINS} probabilities; {remedy}")
+    a, b = AB_BINS[prior.argmax()]
+    if np.hypot(a, b) > STRONG:
+        raise UserError(f"{path}: most frequent is a {a:g}, b {b:g}, a colour that no photos are full of; {remedy}")
     return prior / prior.sum()
 
 
 def grey_is_common(prior: np.ndarray) -> bool:
-    """Whether the most probable bin is grey or next to it."""
+    """Whether the most probable bin is grey or next to it, as it is for photos of all kinds."""
     return bool(np.abs(AB_BINS[prior.argmax()] - AB_BINS[GREY_BIN]).max() <= 10)
 
 
-def colour_prior(source: str, *, side: int, most: int = 0) -> Float64[np.ndarray, "313"]:
+def colour_prior(source: str, *, side: int, most: int = 0) -> Float64[np.ndarray, " 313"]:
     """Smoothed probabilities of the bins in the training split of a source; see `colour_counts`."""
     return smoothed(colour_counts(open_source(source, "train"), side=side, most=most))

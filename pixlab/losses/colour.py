@@ -14,7 +14,7 @@ from pixlab.nn.ab_bins import soft_encode
 GREY = 5.0  # an image without a larger |a| or |b| has no colours to learn from
 
 
-def class_weights(prior: Float[Array, "q"], uniform: float = 0.5) -> Float[Array, "q"]:
+def class_weights(prior: Float[Array, " q"], uniform: float = 0.5) -> Float[Array, " q"]:
     """Weights of bins, equation 4: 1 / ((1 - uniform) prior + uniform / Q), scaled so that their mean under the prior
     is 1. Q counts the bins that occur; a bin that never does weighs as much as the heaviest of them. 1 weighs all
     alike, 0 by the prior's inverse."""
@@ -25,13 +25,13 @@ def class_weights(prior: Float[Array, "q"], uniform: float = 0.5) -> Float[Array
     return weights / jnp.sum(prior * weights)
 
 
-def has_colour(ab: Float[Array, "b h w 2"]) -> Float[Array, "b"]:
+def has_colour(ab: Float[Array, "b h w 2"]) -> Float[Array, " b"]:
     """1 for an image with a pixel whose a or b is beyond +-5, 0 for a grey one."""
     return jnp.any(jnp.abs(ab) > GREY, axis=(1, 2, 3)).astype(jnp.float32)
 
 
 def rebalanced_cross_entropy(
-    logits: Float[Array, "b h w 313"], ab: Float[Array, "b h w 2"], weights: Float[Array, "313"]
+    logits: Float[Array, "b h w 313"], ab: Float[Array, "b h w 2"], weights: Float[Array, " 313"]
 ) -> Float[Array, ""]:
     """Cross-entropy in nats between scores of the bins and the soft encoding of the true a, b, each cell weighted by
     its nearest bin's weight, equation 2; grey images count 0. Its gradient is the release's, which weights only that.

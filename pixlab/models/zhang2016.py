@@ -47,7 +47,9 @@ class Colorizer(nn.Module):
             for index, count in enumerate(channels, 1):
                 step = stride if index == len(channels) else 1
                 x = nn.relu(self._conv(count, f"{block}_{index}", step, dilation)(x))
-            x = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-5, use_scale=False, use_bias=False, name=f"{block}_norm")(x)
+            x = nn.BatchNorm(
+                not train, momentum=0.99, epsilon=1e-5, use_scale=False, use_bias=False, name=f"{block}_norm"
+            )(x)
             self.sow("intermediates", block, x)
         x = nn.relu(Deconv(scaled(256, self.width), name="conv8_1")(x))
         for index in (2, 3):

@@ -41,9 +41,7 @@ def candidates(count: int) -> np.ndarray:
     return order[..., : (ranked <= reach + 1e-6).sum(-1).max()].astype(np.int32)
 
 
-def nearest_bins(
-    ab: Float[Array, "*n 2"], count: int
-) -> tuple[Int[Array, "*n {count}"], Float[Array, "*n {count}"]]:
+def nearest_bins(ab: Float[Array, "*n 2"], count: int) -> tuple[Int[Array, "*n {count}"], Float[Array, "*n {count}"]]:
     """The `count` nearest bins of each a, b, nearest first, and their squared distances. Between -120 and 120 the
     search is exact; no colour of sRGB lies outside."""
     table = candidates(count)

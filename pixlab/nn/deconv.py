@@ -34,13 +34,15 @@ def _phases(x, kernel):
     return out.reshape(b, 2 * h, 2 * w, c)
 
 
+# He's variance, 2, for the quarter of the window that an output sees
+INIT = nn.initializers.variance_scaling(8.0, "fan_in", "truncated_normal")
+
+
 class Deconv(nn.Module):
     """`deconv` with its kernel [4, 4, in, out] and a bias; each output sees four inputs of every channel."""
 
     features: int
-    kernel_init: jax.nn.initializers.Initializer = nn.initializers.variance_scaling(
-        8.0, "fan_in", "truncated_normal"  # He's 2.0, for a quarter of the window
-    )
+    kernel_init: jax.nn.initializers.Initializer = INIT
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:

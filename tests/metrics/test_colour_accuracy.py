@@ -1,5 +1,7 @@
 """Accuracy of colours beside NumPy, figures worked out by hand, and scikit-image's conversion and PSNR."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def test_area_under_accuracy_of_all_pixels_and_rebalanced():
     balanced = [np.sum(weight * (away <= t)) / weight.sum() for t in range(151)]
     ours = scores(predictions, examples)
     for name, curve in (("", plain), ("_rebalanced", balanced)):
-        area = sum((a + b) / 2 for a, b in zip(curve, curve[1:], strict=False)) / 150
+        area = sum((a + b) / 2 for a, b in itertools.pairwise(curve)) / 150
         assert ours[f"auc{name}"] == pytest.approx(100 * area, rel=1e-5)
         assert ours[f"within_20{name}"] == pytest.approx(100 * curve[20], rel=1e-5)
 

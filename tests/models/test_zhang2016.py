@@ -94,7 +94,7 @@ def test_features_are_kept_only_when_asked_for():
     net = Net("net", model, ((1, 16, 16, 1),))
     params, carry = jax.eval_shape(net.init, jax.random.key(0))
     assert set(carry["net"]) == {"batch_stats"}
-    _, moved = jax.eval_shape(lambda p, c, x: net(p, c, x, train=True), params, carry, x)
+    _, moved = jax.eval_shape(lambda p, c, x: net(p, c, x, train=True, key=jax.random.key(0)), params, carry, x)
     assert set(moved["net"]) == {"batch_stats"}
 
 
