@@ -22,6 +22,7 @@ from pixlab.models import (
     tompson2015,
     unet,
     vgg,
+    zhang2016,
 )
 from pixlab.net import Net
 
@@ -70,6 +71,10 @@ ZOO = {
     "deeppose": (deeppose.Regressor(6, width=1 / 32), [(64, 64, 3)], None, 0),
     "deeppose_later": (deeppose.JointRegressors(3, width=1 / 32), [(3, 64, 64, 3)], None, 0),
     "part_affinity": (part_affinity.PartAffinity(3, 2, 2, width=W), [(24, 20, 3)], None, 0),
+    "zhang2016": (
+        zhang2016.Colorizer(width=1 / 64, outputs=5), [(32, 40, 1)],
+        [(zhang2016.Colorizer(), [(176, 176, 1)])], 32_230_393,
+    ),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
     "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),
