@@ -20,6 +20,7 @@ TITLES = {
     "pose_pckh50": "Pose (% of the joints within half a head: PCKh@0.5)",
     "pose_sigma": "Pose (by how many pixels of the network's input joints that are found are off)",
     "people_r20": "People (% within 20 % of the torso)",
+    "colour": "Colours (area under the accuracy and accuracy within 20 units of ab in %, PSNR in dB)",
     "repair": "Heat-maps repaired (% of all joints, of the wrong ones, of the right ones)",
 }
 

@@ -32,6 +32,7 @@ OWN = {
     "pose_deeppose": dict(size=(64, 64), input=64, width=1 / 32, later_steps=(1,)),
     "pose_repair": dict(spatial_steps=2),
     "pose_flic_cascade": dict(window=8, banks=1),
+    "color_imagenet": dict(side=32, crop=16, width=1 / 64),
 }
 
 

@@ -31,6 +31,7 @@ from pixlab.models import (
     unet,
     vdsr,
     vgg,
+    zhang2016,
 )
 from pixlab.net import Net
 
@@ -90,6 +91,10 @@ ZOO = {
     "johnson_style": (johnson.StyleNet(blocks=1, width=4), [(16, 18, 3)], None, 0),
     "johnson_super": (johnson.SuperResolutionNet(4, blocks=1, width=6, norm="instance"), [(6, 7, 3)], None, 0),
     "vgg_features": (vgg.VGGFeatures(19, ("relu1_2", "relu2_2"), width=W), [(16, 18, 3)], None, 0),
+    "zhang2016": (
+        zhang2016.Colorizer(width=1 / 64, outputs=5), [(32, 40, 1)],
+        [(zhang2016.Colorizer(), [(176, 176, 1)])], 32_230_393,
+    ),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
     "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),

@@ -1,0 +1,129 @@
+"""Photos as examples of colorization: lightness in, a and b out; and how often colours occur in them.
+
+An example has "image", the lightness L - 50 of CIE Lab, float32 [h, w, 1] from -50 to 50, and "ab", its a and b. For
+training "ab" is float32 [h / 4, w / 4, 2], cell (i, j) that of pixel (4i, 4j), not a mean; to score against, it is
+whole. Photos are squeezed to a square first, as those are that the authors of "Colorful Image Colorization" trained on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+from scipy.spatial import cKDTree
+
+from pixlab.data import rgbd, transforms
+from pixlab.data.pipeline import Data, Example, Readable, Source, Split
+from pixlab.errors import NoSplit, UserError
+from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
+from pixlab.nn.colour import rgb_to_lab
+
+STRIDE = 4  # pixels from one cell of the answer to the next
+STRONG = 50  # units of a and b from grey
+FRAMES = ("rooms", "rgbd_folder", "nyu_depth_v2", "nyu_labeled", rgbd.BLANK)  # RGB-D sources, whose images are photos
+
+
+def open_source(name: str, split: str) -> Source:
+    """Records with "image", uint8 [h, w, 3], of `split` ("train" or "test"): RGB-D frames or photos.
+
+    Raises UserError for an unknown name, and with the command to give where the source is not prepared.
+    """
+    if name.partition(":")[0] in FRAMES:
+        return rgbd.open_source(name, split)
+    from pixlab.data.photos import open_photos
+
+    return open_photos(name, split)
+
+
+def colour_data(source: str, *, side: int, crop: int, batch: int, workers: int) -> Data:
+    """Splits "train" and "test": photos at `side` x `side`, in training mirrored at random and cropped to `crop`. A
+    folder with photos of one split only gives that split."""
+    splits = {}
+    for split in ("train", "test"):
+        try:
+            photos = open_source(source, split)
+        except NoSplit:
+            if split == "test" and not splits:
+                raise
+            continue
+        augment = functools.partial(train_example, side=side, crop=crop) if split == "train" else None
+        splits[split] = Split(photos, functools.partial(test_example, side=side), augment)
+    return Data(batch=batch, splits=splits, workers=workers)
+
+
+def train_example(record: dict[str, Any], rng: np.random.Generator, *, side: int, crop: int) -> Example:
+    """A random crop of the squeezed photo, mirrored in half of the cases. Sizes are multiples of 4."""
+    top, left, mirror = rng.integers(side - crop + 1), rng.integers(side - crop + 1), rng.integers(2)
+    image = squeezed(record["image"], side)[top : top + crop, left : left + crop]
+    lab = to_lab(image[:, ::-1] if mirror else image)
+    return {"image": lab[..., :1] - 50, "ab": np.ascontiguousarray(lab[::STRIDE, ::STRIDE, 1:])}
+
+
+def test_example(record: dict[str, Any], *, side: int) -> Example:
+    """The whole squeezed photo, with a and b of every pixel."""
+    lab = to_lab(squeezed(record["image"], side))
+    return {"image": lab[..., :1] - 50, "ab": np.ascontiguousarray(lab[..., 1:])}
+
+
+def squeezed(image: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "n n 3"]:
+    """The whole photo as a square: by area where it shrinks, bilinear where it grows."""
+    return transforms.resize({"image": image}, size=(side, side))["image"]
+
+
+def to_lab(image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    """CIE Lab of 8-bit sRGB, float32 [h, w, 3]."""
+    return rgb_to_lab(image.astype(np.float32) / np.float32(255))
+
+
+def count_bins(ab: np.ndarray) -> Float64[np.ndarray, " 313"]:
+    """How many of the colours [..., 2] fall into each bin."""
+    return np.bincount(_tree().query(ab.reshape(-1, 2))[1], minlength=BINS).astype(np.float64)
+
+
+@functools.cache
+def _tree() -> cKDTree:
+    return cKDTree(AB_BINS)
+
+
+def colour_counts(
+    photos: Source, *, side: int, most: int = 0, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Float64[np.ndarray, " 313"]:
+    """How many cells of the photos, squeezed and not augmented, fall into each bin: every fourth pixel of every fourth
+    row, as in training. Of at most `most` photos, evenly spread; 0: of all."""
+    readable, step = Readable(photos), -(-len(photos) // most) if most else 1
+    counts, chosen = np.zeros(BINS), range(0, len(photos), step)
+    for done, index in enumerate(chosen, 1):
+        counts += count_bins(to_lab(squeezed(readable[index]["image"], side)[::STRIDE, ::STRIDE])[..., 1:])
+        progress(done, len(chosen))
+    return counts
+
+
+def read_prior(path: str) -> Float64[np.ndarray, " 313"]:
+    """The probabilities of the bins that experiments.color_prior wrote. Raises UserError for another file, and for one
+    whose most frequent colour is a strong one: such files go around, counted on images of a wrong range."""
+    remedy = "write it by python -m experiments.color_prior"
+    try:
+        prior = np.asarray(np.load(path, allow_pickle=False), np.float64)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError):
+        raise UserError(f"{path}: not a NumPy file; {remedy}") from None
+    if prior.shape != (BINS,) or not (prior >= 0).all() or abs(prior.sum() - 1) > 1e-3:
+        raise UserError(f"{path}: not {BINS} probabilities; {remedy}")
+    a, b = AB_BINS[prior.argmax()]
+    if np.hypot(a, b) > STRONG:
+        raise UserError(f"{path}: most frequent is a {a:g}, b {b:g}, a colour that no photos are full of; {remedy}")
+    return prior / prior.sum()
+
+
+def grey_is_common(prior: np.ndarray) -> bool:
+    """Whether the most probable bin is grey or next to it, as it is for photos of all kinds."""
+    return bool(np.abs(AB_BINS[prior.argmax()] - AB_BINS[GREY_BIN]).max() <= 10)
+
+
+def colour_prior(source: str, *, side: int, most: int = 0) -> Float64[np.ndarray, " 313"]:
+    """Smoothed probabilities of the bins in the training split of a source; see `colour_counts`."""
+    return smoothed(colour_counts(open_source(source, "train"), side=side, most=most))
