@@ -59,7 +59,7 @@ class Config(Options):
     """Colorization by classification (Zhang, Isola & Efros 2016)."""
 
     source: str = "imagenet2012"
-    """Photos: imagenet2012, places365_small, photos:PATH, or the images of rooms and other RGB-D frames."""
+    """Photos: imagenet2012, places365_small, photos:PATH, rooms ...; + joins several."""
     side: int = 256
     """Rows and columns that photos are squeezed to."""
     crop: int = 176

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import tyro
 
-from pixlab.data.colour import colour_counts, grey_is_common, open_source
+from pixlab.data.colour import colour_counts, grey_is_common
+from pixlab.data.photos import open_photos
 from pixlab.errors import UserError
 from pixlab.nn.ab_bins import AB_BINS, GREY_BIN, smoothed
 
@@ -39,7 +40,7 @@ def count(command: Command) -> str:
     """Write the file; returns what to say of it, whether near grey is as common as it should be too."""
     if command.photos < 0 or command.side < 8 or not command.sigma > 0:
         raise UserError("give --photos 0 or more, --side 8 or more and a positive --sigma")
-    photos = open_source(command.source, "train")
+    photos = open_photos(command.source, "train")
     counts = colour_counts(photos, side=command.side, most=command.photos, progress=show)
     prior = smoothed(counts, command.sigma)
     (a, b), near = AB_BINS[prior.argmax()], np.abs(AB_BINS - AB_BINS[GREY_BIN]).max(axis=1) <= 10

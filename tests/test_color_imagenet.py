@@ -38,8 +38,8 @@ PHOTOS = [{"image": picture(seed)} for seed in range(6)]
 @pytest.fixture
 def photos(monkeypatch):
     """A source named toy: six pictures."""
-    monkeypatch.setattr(colour, "open_source", lambda name, split: PHOTOS if split == "train" else PHOTOS[:2])
-    monkeypatch.setattr(color_prior, "open_source", lambda name, split: PHOTOS)
+    monkeypatch.setattr(colour, "open_photos", lambda name, split: PHOTOS if split == "train" else PHOTOS[:2])
+    monkeypatch.setattr(color_prior, "open_photos", lambda name, split: PHOTOS)
     color_imagenet._counted.cache_clear()
     yield "toy"
     color_imagenet._counted.cache_clear()

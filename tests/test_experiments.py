@@ -33,7 +33,12 @@ OWN = {
     "pose_repair": dict(spatial_steps=2),
     "pose_flic_cascade": dict(window=8, banks=1),
     "color_imagenet": dict(side=32, crop=16, width=1 / 64),
+    "sr_div2k": dict(blocks=1, width=4, patch=8),
+    "srgan_div2k": dict(blocks=1, width=4, patch=8, warm_steps=1, steps=1),
+    "perceptual_sr": dict(blocks=1, width=4, patch=8),
+    "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
+PHOTOS = ("sr", "perceptual_", "color_")  # what experiments on photos alone begin with
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,6 +83,15 @@ def people(tmp_path_factory) -> str:
     return f"pose_folder:{folder}"
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> str:
+    """A source of four photos of rooms, one of which is to test."""
+    folder = tmp_path_factory.mktemp("photos")
+    for seed in range(4):
+        Image.fromarray(frame(seed, height=80, width=104)["image"]).save(folder / f"{seed}.png")
+    return f"photos:{folder}"
+
+
 @pytest.fixture(autouse=True)
 def data_here(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
@@ -87,22 +101,23 @@ def shrunk(experiment, name, source, folder):
     fields = {field.name for field in dataclasses.fields(experiment.configs[name])}
     tiny = TINY | (PEOPLE if "joints" in fields else {}) | OWN.get(experiment.name.partition(".")[2], {})
     small = {k: v for k, v in tiny.items() if k in fields}
+    small |= {"test": source} if "test" in fields else {}
     return dataclasses.replace(experiment.configs[name], source=source, run=str(folder), eval_every=0, **small)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, tmp_path):
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, tmp_path):
     from pixlab import cli
     from pixlab.train import Stopped, StopRequest
 
     experiment = EXPERIMENTS[name]
-    frames = people if name.startswith("pose_") else frames
-    whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "whole"))
+    source = people if name.startswith("pose_") else photos if name.startswith(PHOTOS) else frames
+    whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
         patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")
         with pytest.raises(Stopped, match="saved step 1"):
-            cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))
-    parts = cli.execute(experiment, "quick", shrunk(experiment, "quick", frames, tmp_path / "parts"))
+            cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "parts"))
+    parts = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "parts"))
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, parts.state, whole.state)))
     for file in ("config.json", "result.json", "index.html", "metrics.csv"):
         assert (tmp_path / "parts" / file).exists()
@@ -114,7 +129,8 @@ def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, tmp
     photo = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     (prediction, files), *rest = again.predict([photo])
     assert not rest and prediction and files
-    assert all(file.shape[:2] == (50, 70) for file in files.values() if not isinstance(file, dict))
+    times = getattr(again.config, "scale", 1)
+    assert all(x.shape[:2] == (50 * times, 70 * times) for x in files.values() if not isinstance(x, dict))
 
 
 def batch_of(example, config):
@@ -142,7 +158,11 @@ def unlike():
     for name, experiment in EXPERIMENTS.items():
         seen = set()
         for config, chosen in experiment.configs.items():
-            fields = {k: v for k, v in dataclasses.asdict(chosen).items() if k != "source" and not k.endswith("lr")}
+            fields = {
+                k: v
+                for k, v in dataclasses.asdict(chosen).items()
+                if k not in ("source", "test") and not k.endswith("lr")
+            }
             fields |= {k: v > 0 for k, v in fields.items() if k.endswith("steps") and not isinstance(v, tuple)}
             if (kind := repr(fields)) not in seen:
                 seen.add(kind)

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from scipy.spatial import cKDTree
 
-from pixlab.data import rgbd, transforms
+from pixlab.data import transforms
+from pixlab.data.photos import open_photos
 from pixlab.data.pipeline import Data, Example, Readable, Source, Split
 from pixlab.errors import NoSplit, UserError
 from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
@@ -23,19 +24,6 @@ from pixlab.nn.colour import rgb_to_lab
 
 STRIDE = 4  # pixels from one cell of the answer to the next
 STRONG = 50  # units of a and b from grey
-FRAMES = ("rooms", "rgbd_folder", "nyu_depth_v2", "nyu_labeled", rgbd.BLANK)  # RGB-D sources, whose images are photos
-
-
-def open_source(name: str, split: str) -> Source:
-    """Records with "image", uint8 [h, w, 3], of `split` ("train" or "test"): RGB-D frames or photos.
-
-    Raises UserError for an unknown name, and with the command to give where the source is not prepared.
-    """
-    if name.partition(":")[0] in FRAMES:
-        return rgbd.open_source(name, split)
-    from pixlab.data.photos import open_photos
-
-    return open_photos(name, split)
 
 
 def colour_data(source: str, *, side: int, crop: int, batch: int, workers: int) -> Data:
@@ -44,7 +32,7 @@ def colour_data(source: str, *, side: int, crop: int, batch: int, workers: int) 
     splits = {}
     for split in ("train", "test"):
         try:
-            photos = open_source(source, split)
+            photos = open_photos(source, split)
         except NoSplit:
             if split == "test" and not splits:
                 raise
@@ -126,4 +114,4 @@ def grey_is_common(prior: np.ndarray) -> bool:
 
 def colour_prior(source: str, *, side: int, most: int = 0) -> Float64[np.ndarray, " 313"]:
     """Smoothed probabilities of the bins in the training split of a source; see `colour_counts`."""
-    return smoothed(colour_counts(open_source(source, "train"), side=side, most=most))
+    return smoothed(colour_counts(open_photos(source, "train"), side=side, most=most))

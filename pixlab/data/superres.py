@@ -46,7 +46,7 @@ def superres_data(
 
     An example has "image", what the network sees (see `pixlab.data.degrade`), and the truth "high", float32 in [0, 1];
     a test example, which is a whole photo cut to multiples of its scale, also "bicubic", what interpolation makes of
-    it. Raises UserError for photos that are not there.
+    it. Of a grey photo "high" has one channel. Raises UserError for photos that are not there.
     """
     scales, test, splits = tuple(scales) or (scale,), test or source, {}
     if source:
@@ -77,6 +77,8 @@ def test_example(photo: Example, *, scale: int, kind: Kind) -> Example:
     high = modcrop(truth(photo, kind), scale)
     image = seen(high, scale, kind)
     example = {"image": image, "high": high / 255.0, "bicubic": enlarged(image, scale, kind)}
+    if kind == "colour" and photo.get("grey", False):  # is compared as it is, not by a luminance of 16..235
+        example["high"] = example["high"][..., :1]
     return {name: x.astype(np.float32) for name, x in example.items()}
 
 
