@@ -1,0 +1,197 @@
+"""What experiments on super-resolution share, and what is their own: losses, stages, optimisers, pictures."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import perceptual_sr, perceptual_style, sr_div2k, sr_t91, srgan_div2k
+from experiments.sr_published import published
+from pixlab import cli, superres_task
+from pixlab.core import make_step, start
+from pixlab.errors import UserError
+from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
+from pixlab.nn.imresize import imresize
+from pixlab.train import predictions
+
+
+def differ(a, b):
+    """Which networks of two sets of parameters differ."""
+    same = jax.tree.map(np.array_equal, a, b)
+    return {name for name in a if not all(jax.tree.leaves(same[name]))}
+
+
+def test_the_busiest_part_is_drawn():
+    image = np.full((150, 130, 1), 0.5, np.float32)
+    image[70:100, 40:80] = np.random.default_rng(0).random((30, 40, 1))
+    top, left = superres_task.busiest(image)
+    assert 70 + 30 - superres_task.DETAIL <= top <= 70 and 40 + 40 - superres_task.DETAIL <= left <= 40
+    assert superres_task.busiest(image[:20, :30]) == (0, 0)
+
+
+def test_luminance_gets_bicubic_colours():
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    config = sr_t91.Config(scale=2)
+    high = np.full((18, 14, 1), 0.4, np.float32)
+    out = superres_task.export(config, "low", image, {"high": high})["x2"]
+    ycbcr = imresize(rgb_to_ycbcr(image / 255), 2.0)
+    ycbcr[..., 0] = 0.4
+    expected = np.floor(255 * np.clip(ycbcr_to_rgb(ycbcr), 0, 1) + 0.5)
+    assert np.abs(out - expected).max() <= 1  # float32 against float64
+    rgb = np.random.default_rng(1).random((18, 14, 3)).astype(np.float32)
+    colour = superres_task.export(config, "colour", image, {"high": rgb})["x2"]
+    assert np.abs(colour - 255 * rgb).max() <= 0.5001
+
+
+def test_published_rows():
+    assert published(("bicubic", "SRCNN"), "set14", 3) == {
+        "bicubic": {"psnr": 27.55, "ssim": 0.7742},
+        "SRCNN": {"psnr": 29.28, "ssim": 0.8209},
+    }
+    assert published(("SRCNN, 91 images",), "set5", 3) == {"SRCNN, 91 images": {"psnr": 32.39}}
+    assert published(("EDSR", "SRCNN"), "div2k", 2) == {"EDSR": {"psnr": 35.03}}
+    assert published(("SRCNN",), "photos:mine", 3) == published(("SRCNN",), "set5", 8) == {}
+
+
+@pytest.mark.parametrize(("net", "windows"), [("srcnn", (9, 1, 5)), ("fsrcnn", (9, 1, 5)), ("espcn", (9, 1, 5))])
+def test_a_window_is_learnt_where_its_border_does_not_matter(net, windows):
+    """What lies around a window changes nothing of the part of the answer that the loss sees."""
+    config = sr_t91.Config(net=net, scale=2, windows=windows)
+    cut = sr_t91.cut(config)
+    learns, _ = sr_t91.networks(config)
+    params, carry = learns.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    around = rng.random((1, cut.size + 20, cut.size + 20, 1)).astype(np.float32)
+    window = around[:, 10:-10, 10:-10]
+    unit = 1 if net == "srcnn" else config.scale
+    side = cut.size * unit - 2 * cut.border
+    alone = sr_t91.middle(learns(params, carry, jnp.asarray(window))[0], (side, side))
+    inside = sr_t91.middle(learns(params, carry, jnp.asarray(around))[0], (side, side))
+    np.testing.assert_allclose(alone, inside, atol=1e-6)
+    assert np.std(np.asarray(alone)) > 0
+
+
+def test_vdsr_makes_no_larger_steps_than_its_clipping_allows():
+    config = sr_t91.Config(net="vdsr", optimiser="sgd", lr=0.1, steps=8)
+    tx = sr_t91.optimiser(config)
+    weight = {"w": jnp.asarray([1.0, -2.0])}
+    state, velocity, w = tx.init(weight), np.zeros(2), np.array([1.0, -2.0])
+    for step in range(8):
+        gradient = np.array([100.0, 0.01])
+        updates, state = tx.update({"w": jnp.asarray(gradient, jnp.float32)}, state, {"w": jnp.asarray(w, jnp.float32)})
+        rate = 0.1 * 0.1 ** (step // 2)
+        theta = sr_t91.CLIP
+        velocity = 0.9 * velocity + rate * np.clip(gradient + 1e-4 * w, -theta / rate, theta / rate)
+        np.testing.assert_allclose(updates["w"], -velocity, rtol=1e-5)
+        w = w - velocity
+
+
+def test_mdsr_learns_one_scale_per_step_and_all_in_time():
+    config = sr_div2k.Config(net="mdsr", blocks=1, width=4, patch=8, steps=9, lr=1e-2, batch=2)
+    recipe = sr_div2k.recipe(config)
+    rng = np.random.default_rng(0)
+    batch = {}
+    for scale in sr_div2k.SCALES:
+        batch[f"image_x{scale}"] = jnp.asarray(rng.random((2, 8, 8, 3)), jnp.float32)
+        batch[f"high_x{scale}"] = jnp.asarray(rng.random((2, 8 * scale, 8 * scale, 3)), jnp.float32)
+    loss = recipe.stages[0].objectives["mdsr"].loss
+    params, carry = recipe.init(jax.random.key(0))
+    gradient = jax.jit(jax.grad(lambda p, key: loss(p, carry, batch, key)[0]))
+    seen = set()
+    for seed in range(12):
+        grads = gradient(params, jax.random.key(seed))["mdsr"]
+        moved = {name for name, part in grads.items() if any(np.any(x) for x in jax.tree.leaves(part))}
+        ends = {name[:2] for name in moved if name.startswith("x")}
+        assert len(ends) == 1 and {"head", "tail", "body"} <= moved
+        seen |= ends
+    assert seen == {"x2", "x3", "x4"}
+
+
+@pytest.fixture(scope="module")
+def adversaries():
+    config = dataclasses.replace(
+        srgan_div2k.CONFIGS["quick"], blocks=1, width=4, patch=8, batch=2, warm_steps=1, steps=1
+    )
+    recipe = srgan_div2k.recipe(config)
+    rng = np.random.default_rng(0)
+    batch = {"image": rng.random((2, 8, 8, 3)), "high": rng.random((2, 32, 32, 3))}
+    return recipe, {name: jnp.asarray(x, jnp.float32) for name, x in batch.items()}
+
+
+def test_srgan_warms_up_its_generator_alone_and_then_trains_both(adversaries):
+    recipe, batch = adversaries
+    state = start(recipe, jax.random.key(0))
+    warm, logs = jax.jit(make_step(recipe.stages[0]))(state, batch, jax.random.key(1))
+    assert differ(state.params, warm.params) == {"generator"} and set(logs) == {"warm-up/loss", "warm-up/grad_norm"}
+    from pixlab.core import enter
+
+    both, logs = jax.jit(make_step(recipe.stages[1]))(enter(recipe.stages[1], warm), batch, jax.random.key(1))
+    assert differ(warm.params, both.params) == {"generator", "discriminator"}
+    assert differ(warm.carry, both.carry) == {"generator", "discriminator"}  # each moves its own statistics
+    for name in ("probability_real", "probability_fake", "accuracy"):
+        assert 0 <= float(logs[f"discriminator/{name}"]) <= 1
+    total = float(logs["generator/content"]) + 1e-3 * float(logs["generator/adversarial"])
+    np.testing.assert_allclose(float(logs["generator/loss"]), total, rtol=1e-5)
+    assert len(predictions(recipe)) == 3
+
+
+def test_the_adversary_pulls_on_the_generator(adversaries):
+    recipe, batch = adversaries
+    params, carry = recipe.init(jax.random.key(0))
+    fooling = recipe.stages[1].objectives["generator"].loss
+    grads = jax.grad(lambda p: fooling(p, carry, batch, jax.random.key(0))[1].logs["generator/adversarial"])(params)
+    assert any(np.any(x) for x in jax.tree.leaves(grads["generator"]))
+
+
+def test_a_larger_scale_starts_from_what_a_smaller_one_has_learnt(tmp_path):
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (48, 48, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+    photos = f"photos:{tmp_path}"
+    small = sr_div2k.Config(
+        source=photos, test=photos, blocks=1, width=4, patch=8, batch=2, steps=1, run=str(tmp_path / "x2")
+    )
+    run = cli.execute(sr_div2k.experiment, "edsr_x2", small)
+    larger = dataclasses.replace(small, scale=4, start=str(tmp_path / "x2"), run="")
+    recipe = sr_div2k.recipe(larger)
+    random = recipe.init(jax.random.key(5))[0]
+    begun = recipe.pretrained(random)
+    np.testing.assert_array_equal(begun["edsr"]["head"]["kernel"], run.state.params["edsr"]["head"]["kernel"])
+    np.testing.assert_array_equal(
+        begun["edsr"]["enlarge"]["conv2"]["kernel"], random["edsr"]["enlarge"]["conv2"]["kernel"]
+    )
+    with pytest.raises(UserError, match="none of its parameters"):
+        superres_task.started(str(tmp_path / "x2"))({"other": {"kernel": jnp.zeros(3)}})
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (srgan_div2k.Config(), "needs VGG-19's weights"),
+        (srgan_div2k.Config(content="mse", weights="vgg19.pth"), "no VGG-19"),
+        (perceptual_sr.Config(), "belong together"),
+        (sr_t91.Config(net="espcn", optimiser="sgd"), "--net must be one of"),
+        (sr_div2k.Config(net="srresnet", residual_scale=0.1), "EDSR's"),
+        (sr_div2k.Config(net="mdsr", scale=8), "--scale must be one of"),
+    ],
+)
+def test_options_that_do_not_go_together(config, message):
+    with pytest.raises(UserError, match=message):
+        config.check()
+
+
+def test_a_style_is_square_and_its_own_photo_keeps_its_content():
+    config = dataclasses.replace(perceptual_style.CONFIGS["quick"], size=32, blocks=1, width=4, vgg_width=1 / 16)
+    wide = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    cut = perceptual_style.square(wide, 40)
+    np.testing.assert_allclose(cut, wide[:, 12:52] / 255, atol=1e-6)
+    recipe = perceptual_style.recipe(config)
+    params, carry = recipe.init(jax.random.key(0))
+    photo = jnp.asarray(perceptual_style.square(wide, 32))[None]
+    scored = recipe.predict(params, carry, {"image": photo, "photo": photo})
+    again = recipe.predict(params, carry, {"image": photo, "photo": scored["styled"]})
+    assert float(again["content"][0]) == pytest.approx(0, abs=1e-6) and float(scored["content"][0]) > 0
+    assert set(recipe.predict(params, carry, {"image": photo})) == {"styled"}
