@@ -6,6 +6,7 @@ which says what they score. `python -m experiments.ship` writes it.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -13,14 +14,15 @@ from typing import Any
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pixlab.core import Nets, Recipe, State
+from pixlab.data.images import read_bytes
 from pixlab.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
 WEIGHTS, RECORD = "weights.npz", "record.json"
-LIST = "python -m pixlab weights"
 
 
 def names() -> list[str]:
@@ -48,7 +50,7 @@ def as_arrays(params: Nets, carry: Nets) -> dict[str, np.ndarray]:
     """{"params/NETWORK/LAYER/...": array} of networks, floating-point numbers as float32."""
     flat = flax.traverse_util.flatten_dict({"params": params, "carry": carry}, sep="/")
     arrays = {name: np.asarray(x) for name, x in flat.items()}
-    return {n: x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x for n, x in arrays.items()}
+    return {n: x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x for n, x in arrays.items()}
 
 
 def read_weights(path: pathlib.Path, recipe: Recipe) -> State:
@@ -56,20 +58,19 @@ def read_weights(path: pathlib.Path, recipe: Recipe) -> State:
 
     Raises UserError if the file is damaged, or holds other networks than `recipe` makes.
     """
+    data = read_bytes(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = dict(file)
-        step = arrays.pop("step")
-    except Exception as error:  # a zip file's reader raises many kinds
-        raise UserError(f"{path}: damaged ({error}); install pixlab again") from None
+        step, there = arrays.pop("step"), flax.traverse_util.unflatten_dict(arrays, sep="/")
+    except Exception as error:  # the reader of a damaged file raises many kinds
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise UserError(f"{path}: damaged ({reason}); install pixlab again") from None
     made = dict(zip(("params", "carry"), jax.eval_shape(recipe.init, jax.random.key(0)), strict=True))
-    there = flax.traverse_util.unflatten_dict(arrays, sep="/")
     for kind, nets in there.items():
         for name, tree in nets.items():
-            if name in made.get("params", {}) and _shapes(made[kind].get(name)) != _shapes(tree):
-                raise UserError(f"{path}: '{name}' is another network than this code makes; use the code that wrote it")
-    if not set(there.get("params", {})) <= set(made["params"]):
-        raise UserError(f"{path}: holds other networks than this code makes; use the code that wrote it")
+            if _shapes(tree) != _shapes(made[kind].get(name)):
+                raise UserError(f"{path}: '{name}' is not the network that this code makes; install pixlab again")
     return State(step=step, params=there.get("params", {}), carry=there.get("carry", {}), opt={})
 
 

@@ -16,7 +16,8 @@ from frames import write_frames
 from PIL import Image
 from skimage.transform import resize
 
-from experiments import depth_nyu
+from experiments import depth_nyu, pose_lsp
+from pixlab import cli
 from pixlab.__main__ import main
 from pixlab.data import rgbd_sets
 from pixlab.data.builders import rooms as builder
@@ -284,9 +285,12 @@ def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], ["predict", "evaluate", "export", "data"]),
+        ([], ["predict", "evaluate", "export", "weights", "data"]),
         (["export"], ["Run folder, or the name of shipped weights", "--format", "stablehlo", "onnx", "--out"]),
-        (["predict"], ["Run folder, or the name of shipped weights", "Photos, one or more.", "--out"]),
+        (
+            ["predict"],
+            ["python -m pixlab weights", "Run folder, or the name of shipped weights", "Photos, one or more.", "--out"],
+        ),
         (["evaluate"], ["Run folder, or the name of shipped weights", "--split", "--source", "rgbd_folder:PATH"]),
         (["data"], ["list", "prepare"]),
         (["data", "prepare"], ["python -m pixlab data list"]),
@@ -380,6 +384,13 @@ def few_rooms(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "few_rooms"
     builder.prepare(folder)
     return folder
+
+
+def test_the_papers_command_says_which_source_everyone_has_to_bring():
+    own = cli.papers_own(pose_lsp.experiment)
+    assert own == "python -m experiments.pose_lsp joint --source pose_folder:PATH"
+    assert cli.parse(pose_lsp.experiment, shlex.split(own)[3:])[1].source == "pose_folder:PATH"
+    assert cli.papers_own(depth_nyu.experiment) == "python -m experiments.depth_nyu alexnet"
 
 
 # A notebook
