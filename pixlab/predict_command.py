@@ -20,14 +20,15 @@ from pixlab.errors import UserError
 
 RUN = Annotated[
     tyro.conf.Positional[pathlib.Path],
-    tyro.conf.arg(help="Run folder, or the name of shipped weights: python -m pixlab weights lists them."),
+    tyro.conf.arg(help="Run folder, or the name of shipped weights."),
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Predict:
-    """Predict on photos of any size and mode with a trained run, or with weights that are shipped.
+    """Predict on photos of any size and mode with a trained run, or with shipped weights.
 
+    python -m pixlab weights lists those that are shipped.
     A photo that cannot be read is reported, the others are predicted, and the exit status is 2. Results of an earlier
     call are replaced, but never another file in a folder that the photos are in.
     """
