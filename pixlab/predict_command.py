@@ -28,9 +28,9 @@ RUN = Annotated[
 class Predict:
     """Predict on photos of any size and mode with a trained run, or with shipped weights.
 
-    python -m pixlab weights lists those that are shipped.
-    A photo that cannot be read is reported, the others are predicted, and the exit status is 2. Results of an earlier
-    call are replaced, but never another file in a folder that the photos are in.
+    The shipped ones are listed by python -m pixlab weights. A photo that cannot be read is reported, the others are
+    predicted, and the exit status is 2. Results of an earlier call are replaced, but never another file in a folder
+    that the photos are in.
     """
 
     run: RUN
