@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -80,19 +81,18 @@ def _in_windows(
     size = photo.shape[:2]
     places = windows(*size, tiles)
     together = run.mesh.size  # more at once take more memory and, with the work around them, no less time
-    told = Progress(len(places), unit="window", counted="windows", active=bool(name))
     prediction, pictures = {}, {}
-    for start in range(0, len(places), together):
-        some = places[start : start + together]
-        views = [np.ascontiguousarray(photo[window.rows, window.columns]) for window in some]
-        examples = [run.experiment.photo(run.config, view) for view in views]
-        filled = [*examples, *examples[-1:] * (together - len(some))]
-        for window, view, found in zip(some, views, _together(apply, filled), strict=False):
-            if maps:
-                put(prediction, found, window, size, tiles.scale)
-            put(pictures, run.experiment.export(run.config, view, found), window, size, tiles.scale)
-        told.update(start + len(some), f"{name}, {size[1]}x{size[0]}", None, len(some))
-    told.close()
+    with contextlib.closing(Progress(len(places), unit="window", counted="windows", active=bool(name))) as told:
+        for start in range(0, len(places), together):
+            some = places[start : start + together]
+            views = [np.ascontiguousarray(photo[window.rows, window.columns]) for window in some]
+            examples = [run.experiment.photo(run.config, view) for view in views]
+            filled = [*examples, *examples[-1:] * (together - len(some))]
+            for window, view, found in zip(some, views, _together(apply, filled), strict=False):
+                if maps:
+                    put(prediction, found, window, size, tiles.scale)
+                put(pictures, run.experiment.export(run.config, view, found), window, size, tiles.scale)
+            told.update(start + len(some), f"{name}, {size[1]}x{size[0]}", None, len(some))
     return prediction, pictures
 
 
