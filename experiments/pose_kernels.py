@@ -28,7 +28,7 @@ from pixlab.skeletons import kernels_picture
 @dataclasses.dataclass(frozen=True)
 class Command:
     """Draw a run's pair kernels: bright where a joint is, relative to the given one, a cross, at the middle; black
-    where the run's graph has no edge."""
+    where the run's graph has no edge, and nothing for a joint given itself."""
 
     run: tyro.conf.Positional[pathlib.Path]
     """Run folder of an experiment with a spatial model."""
@@ -50,6 +50,8 @@ def draw(command: Command) -> None:
     if missing := [joint for joint in (*command.joints, *command.given) if joint not in inputs]:
         raise UserError(f"{command.run}: has no {', '.join(missing)}; it has {', '.join(inputs)}")
     outputs, given = command.joints or run.config.joints, command.given or inputs
+    if {*outputs} == {*given} and len(given) == 1:
+        raise UserError(f"{given[0]} given itself is where it is; give others with --given")
     rows, columns = ([inputs.index(joint) for joint in names] for names in (outputs, given))
     weights = np.asarray(softplus(jnp.asarray(params["kernel"]), run.config.beta))
     if (graph := edges(run.config)) is not None:

@@ -1,11 +1,9 @@
-"""python -m pixlab: predict on photos, evaluate a run, export it, plan one, list and prepare data."""
+"""python -m pixlab: predict on photos, evaluate a run, export it, plan one, list weights, list and prepare data."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import pathlib
 import sys
@@ -14,60 +12,14 @@ from typing import Annotated
 import tyro
 
 from pixlab.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Predict:
-    """Predict on photos of any size and mode with a trained run.
-
-    A photo that cannot be read is reported, the others are predicted, and the exit status is 2. Results of an earlier
-    call are replaced, but never another file in a folder that the photos are in.
-    """
-
-    run: tyro.conf.Positional[pathlib.Path]
-    """Run folder."""
-    images: tyro.conf.Positional[tuple[pathlib.Path, ...]]
-    """Photos, one or more."""
-    out: pathlib.Path = pathlib.Path("predictions")
-    """Folder that the results go to."""
-
-    def __call__(self) -> None:
-        from pixlab import mesh
-        from pixlab.data.images import encode_png, read_image
-        from pixlab.run import Run
-
-        if not self.images:
-            raise UserError("no photos are given")
-        mesh.setup()
-        run = Run.open(self.run)
-        _note(run.unfinished)
-        names, unreadable = _distinct_names(self.images), False
-        theirs = {path.resolve().parent for path in self.images}
-        for start in range(0, len(self.images), 8):  # so that a thousand photos are not in memory at once
-            photos = {}
-            for name, path in zip(names[start : start + 8], self.images[start:], strict=False):
-                try:
-                    photos[name] = read_image(path)
-                except UserError as error:  # the others are predicted all the same
-                    print(f"error: {error}", file=sys.stderr)
-                    unreadable = True
-            for name, (_, files) in zip(photos, run.predict(list(photos.values())), strict=True):
-                for suffix, file in files.items():
-                    text = isinstance(file, dict)
-                    path = self.out / f"{name}_{suffix}.{'json' if text else 'png'}"
-                    content = (json.dumps(file, indent=1) + "\n").encode() if text else encode_png(file)
-                    _write(path, content, keep=self.out.resolve() in theirs)
-                    print(path)
-        if unreadable:
-            raise SystemExit(2)
+from pixlab.predict_command import RUN, Predict, note, write
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Score a trained run over a whole split."""
 
-    run: tyro.conf.Positional[pathlib.Path]
-    """Run folder."""
+    run: RUN
     split: str = "test"
     """Which split."""
     source: str = ""
@@ -80,7 +32,7 @@ class Evaluate:
         mesh.setup()
         run = Run.open(self.run)
         scores = run.evaluate(self.split, self.source)
-        _note(run.unfinished)
+        note(run.unfinished)
         images = len(run.data(self.source).splits[self.split].source)
         print(f"{images} images of split '{self.split}', {self.source or run.tested}")
         for name, value in scores.items():
@@ -94,23 +46,25 @@ class Export:
     It is run and compared with the run first. FILE.json, beside it, says what goes in and comes out.
     """
 
-    run: tyro.conf.Positional[pathlib.Path]
-    """Run folder."""
+    run: RUN
     format: str = "stablehlo"
     """stablehlo, for JAX, or onnx, for other programs (in an environment of its own: docs/export.md)."""
     out: str = ""
-    """File to write; empty stands for export.stablehlo or export.onnx in the run folder."""
+    """File to write; empty stands for export.stablehlo or export.onnx in the run folder, or for NAME.stablehlo or
+    NAME.onnx here where weights are shipped."""
 
     def __call__(self) -> None:
-        from pixlab import export, mesh
+        from pixlab import export, mesh, shipped
         from pixlab.run import Run, write_json
 
         mesh.setup()
         run = Run.open(self.run)
-        _note(run.unfinished)
+        note(run.unfinished)
         data, about = export.export(run, self.format)
-        path = pathlib.Path(self.out or run.folder / f"export.{self.format}")
-        _write(path, data, keep=False)
+        ours = shipped.is_shipped(run.folder)
+        default = f"{run.folder.name}.{self.format}" if ours else run.folder / f"export.{self.format}"
+        path = pathlib.Path(self.out or default)
+        write(path, lambda file: file.write(data), keep=False)
         write_json(path.with_name(path.name + ".json"), about)
         for kind in ("inputs", "outputs"):
             for name, array in about[kind].items():
@@ -119,6 +73,16 @@ class Export:
         differences = ", ".join(f"{name} {part:.0e}" for name, part in about["difference"].items())
         print(f"largest difference from the run, as a part of a map's largest value: {differences}")
         print(f"{path} ({len(data) / 1e6:.1f} MB)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What weights are shipped with pixlab, where they come from and what they score."""
+
+    def __call__(self) -> None:
+        from pixlab import shipped
+
+        print(shipped.listed())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,46 +173,10 @@ Command = (
     Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Plan, tyro.conf.subcommand("plan")]
     | Annotated[DataCommand, tyro.conf.subcommand("data")]
 )
-
-
-def _distinct_names(paths: tuple[pathlib.Path, ...]) -> list[str]:
-    """The stems of the paths, numbered where two are equal, upper and lower case alike as on some disks."""
-    names: list[str] = []
-    taken: set[str] = set()
-    numbers: dict[str, int] = {}
-    for path in paths:
-        name, stem = path.stem, path.stem.casefold()
-        while name.casefold() in taken:
-            numbers[stem] = numbers.get(stem, 1) + 1
-            name = f"{path.stem}-{numbers[stem]}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def _note(text: str) -> None:
-    if text:
-        print(f"note: {text}", file=sys.stderr)
-
-
-def _write(path: pathlib.Path, data: bytes, *, keep: bool) -> None:
-    """Write a file whole or not at all. Raises UserError where that fails or, with `keep`, where another one is."""
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        if keep and path.exists():
-            if path.read_bytes() == data:
-                return
-            raise UserError(f"{path}: is there already, beside the photos; give another folder with --out")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
 
 
 def _own_first(args: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from pixlab.log import Log
 from pixlab.options import Options
 from pixlab.page import write_page
 from pixlab.provenance import code, sources
+from pixlab.records import public
 from pixlab.results import aligned
 from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, mesh_of, stage_names, train
@@ -113,8 +114,15 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
             else "nothing to profile: it begins five steps after the start"
         )
     if experiment.paper and name != experiment.paper:
-        say(f"the paper's own: python -m {experiment.name} {experiment.paper}   (its data: python -m pixlab data list)")
+        say(f"the paper's own: {papers_own(experiment)}   (its data: python -m pixlab data list)")
     return run
+
+
+def papers_own(experiment: Experiment) -> str:
+    """The command of the paper's config, with --source where that is a folder of which everyone has their own."""
+    source = getattr(experiment.configs[experiment.paper], "source", "")
+    words = [] if public(source) == source else ["--source", public(source)]
+    return shlex.join(["python", "-m", experiment.name, experiment.paper, *words])
 
 
 def fit(run: Run, data: Data, began: float) -> dict:

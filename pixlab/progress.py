@@ -22,7 +22,8 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Shows steps done of `total`, the stage, the loss, images per second and the time left.
+    """Shows steps done of `total` (or what else `unit` calls them), the stage, the loss, images (or what else `counted`
+    calls them) per second and the time left.
 
     On a terminal one live bar, elsewhere a line at once and then at most every `every` seconds. The first update of
     each stage contains compilation and does not count towards the speed. Silent if not `active`.
@@ -36,11 +37,14 @@ class Progress:
         stream: io.TextIOBase | None = None,
         every: float = 10.0,
         active: bool = True,
+        unit: str = "step",
+        counted: str = "images",
         clock: Callable[[], float] = time.monotonic,
     ):
         self._total, self._stream, self._active, self._clock = total, stream or sys.stderr, active, clock
         self._seen: collections.deque = collections.deque(maxlen=4096)  # (time, step, images so far) of this stage
         self._images, self._stage, self._drawn, self._bar = 0, None, None, None
+        self._unit, self._counted = unit, counted
         self._every = 0.1 if self._stream.isatty() else every
         if active and self._stream.isatty():
             from tqdm import tqdm
@@ -73,13 +77,13 @@ class Progress:
             self._bar.set_description_str(text)
 
     def _line(self, step: int, loss: SupportsFloat | None) -> str:
-        parts = [f"step {step}/{self._total}", self._stage]
+        parts = [f"{self._unit} {step}/{self._total}", self._stage]
         if loss is not None:
             parts.append(f"loss {float(loss):.4g}")
         (began, first, before), (ended, last, after) = self._seen[0], self._seen[-1]
         if ended > began:
             speed = (after - before) / (ended - began)
-            parts.append(f"{speed:.3g} images/s" if speed < 1000 else f"{speed:.0f} images/s")
+            parts.append(f"{speed:.3g} {self._counted}/s" if speed < 1000 else f"{speed:.0f} {self._counted}/s")
         if ended > began and self._total > step and last > first:
             parts.append(f"{duration((self._total - step) * (ended - began) / (last - first))} left")
         return "  ".join(part for part in parts if part)

@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pixlab.data.catalogue import CATALOGUE
 from pixlab.data.pipeline import eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
@@ -61,7 +62,7 @@ def make_record(
     later = saved.get("resumed", [])
     elapsed = status["time"] - datetime.datetime.fromisoformat(origin["started"]).timestamp()
     paused = bool(later)
-    source = _public(getattr(run.config, "source", ""))
+    source = public(getattr(run.config, "source", ""))
     record = {
         "experiment": run.experiment.name,
         "config": saved["config"],
@@ -99,8 +100,8 @@ def scores_elsewhere(run: Run, source: str, data: str = "") -> Record:
         for name, predict, state in [("", run.recipe.predict, run.state), *((n, p, empty) for n, p in own.items())]
     }
     about = {
-        "name": data or _public(source),
-        "source": _public(source),
+        "name": data or public(source),
+        "source": public(source),
         "images": {"test": len(other.splits["test"].source)},
     }
     return {"data": about, "metrics": rows.pop(""), "baselines": rows}
@@ -145,6 +146,21 @@ def check(record: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}: a record must hold no path of a machine, but has {paths[0]!r}; say it without")
 
 
+def public(value: Any) -> Any:
+    """A value without a path of this machine: `rgbd_folder:PATH` for any path there, of other paths the last part.
+
+    Names of the catalogue, such as flic:full, are as they are.
+    """
+    if not isinstance(value, str) or value in {entry.name for entry in CATALOGUE}:
+        return value
+    name, colon, rest = value.partition(":")
+    if colon and rest and name.isidentifier() and len(name) > 1:
+        return f"{name}:PATH"
+    path = pathlib.PurePath(value)
+    outside = path.is_absolute() or path.parts[:1] in ((".",), ("..",), ("~",)) or re.match(r"[A-Za-z]:\\", value)
+    return f"PATH/{pathlib.PureWindowsPath(value).name}" if outside else value
+
+
 def read_records(folder: str | pathlib.Path) -> dict[str, Record]:
     """{name: record} of every `NAME.json` in `folder`, by name. Raises UserError for one that is not a record."""
     records = {path.stem: _read(path) for path in sorted(pathlib.Path(folder).glob("*.json"))}
@@ -157,19 +173,7 @@ def _differences(config: Options, base: Options) -> dict[str, tuple[Any, Any]]:
     """{option: (in config, in base)}, without the options that leave the result as it is and without paths."""
     values, theirs = dataclasses.asdict(config), dataclasses.asdict(base)
     chosen = [name for name in values if name not in PATIENT and values[name] != theirs.get(name)]
-    return {name: (_public(values[name]), _public(theirs.get(name))) for name in chosen}
-
-
-def _public(value: Any) -> Any:
-    """`rgbd_folder:PATH` for any path there; of a path of this machine the last part only; others as they are."""
-    if not isinstance(value, str):
-        return value
-    name, colon, rest = value.partition(":")
-    if colon and rest and name.isidentifier() and len(name) > 1:
-        return f"{name}:PATH"
-    path = pathlib.PurePath(value)
-    outside = path.is_absolute() or path.parts[:1] in ((".",), ("..",), ("~",)) or re.match(r"[A-Za-z]:\\", value)
-    return f"PATH/{pathlib.PureWindowsPath(value).name}" if outside else value
+    return {name: (public(values[name]), public(theirs.get(name))) for name in chosen}
 
 
 def _scores(columns: list[str], row: list) -> dict[str, float]:

@@ -8,20 +8,22 @@ import importlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from pixlab import shipped
 from pixlab.checkpoint import restore_for_use
 from pixlab.core import Batch, Nets, Recipe, State, eval_params
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
-from pixlab.mesh import make_mesh, one_cpu
+from pixlab.mesh import everywhere, make_mesh, one_cpu
 from pixlab.options import Options
 from pixlab.provenance import provenance
+from pixlab.tiles import Tiles
 from pixlab.train import abstract_state, parameters, predict_after
 
 PATIENT = {  # options that leave the result as it is
@@ -44,6 +46,7 @@ class Experiment:
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a config is, for --help
     photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
     export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
+    tiles: Callable[[Any], Tiles | None] = lambda config: None  # windows of large photos; None: seen in one piece
 
     def main(self, args: Sequence[str] | None = None) -> Run:
         """Run the command line `args` (default: the process's own) and return the finished run."""
@@ -63,8 +66,8 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | pathlib.Path) -> Run:
-        """The run in `folder`. Raises UserError where there is none."""
-        folder = pathlib.Path(folder)
+        """The run in `folder`, or the shipped weights of that name. Raises UserError where there is none."""
+        folder = shipped.folder_of(folder)
         saved = read_config(folder)
         try:
             experiment = importlib.import_module(saved["experiment"]).experiment
@@ -75,7 +78,9 @@ class Run:
     @property
     def state(self) -> State:
         """The trained state, restored on first use."""
-        if self._state is None:
+        if self._state is None and shipped.is_shipped(self.folder):
+            self._state = everywhere(shipped.read_weights(self.folder / shipped.WEIGHTS, self.recipe), self.mesh)
+        elif self._state is None:
             like = abstract_state(self.recipe, self.mesh)
             self._state, _ = restore_for_use(self.folder / "checkpoints", like)
         return self._state
@@ -88,6 +93,8 @@ class Run:
     def result(self) -> dict[str, Any]:
         """The final table, as `result.json` holds it. Raises UserError before the run has ended."""
         path = self.folder / "result.json"
+        if shipped.is_shipped(self.folder):
+            raise UserError(f"{self.folder}: shipped weights come without a result; {shipped.RECORD} has their scores")
         if not path.exists():
             raise UserError(f"{self.folder}: has no result yet; the command that started it goes on with it")
         return json.loads(path.read_text())
@@ -124,35 +131,13 @@ class Run:
         predict = predict_after(self.recipe, int(self.state.step))
         return Evaluator(predict, self.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
 
-    def predict(self, photos: Sequence[np.ndarray], *, batch: int = 8) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
-        """(prediction, pictures by suffix) for each uint8 photo [h,w,3]; photos go through the network in batches."""
-        if self.experiment.photo is None or self.experiment.export is None:
-            raise UserError(f"{self.experiment.name} does not say how to predict on photos")
-        for photo in photos:
-            if not isinstance(photo, np.ndarray):
-                raise UserError(f"a photo must be an array, not {photo!r}; pixlab.data.images.read_image reads one")
-            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-                raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
-        apply = jax.jit(predict_after(self.recipe, int(self.state.step)))
-        for start in range(0, len(photos), batch):
-            some = photos[start : start + batch]
-            examples = [self.experiment.photo(self.config, photo) for photo in some]
-            predictions = _together(lambda stacked: apply(eval_params(self.state), self.state.carry, stacked), examples)
-            for photo, prediction in zip(some, predictions, strict=True):
-                yield prediction, self.experiment.export(self.config, photo, prediction)
+    def predict(
+        self, photos: Iterable[np.ndarray], *, batch: int = 8, maps: bool = True, progress: bool = False
+    ) -> Iterator[tuple[Batch, dict[str, Any]]]:
+        """(prediction, pictures by suffix) for each uint8 photo [h,w,3]: see `pixlab.predict.predict`."""
+        from pixlab.predict import predict
 
-
-def _together(apply: Callable[[Batch], Batch], examples: Sequence[Example]) -> list[Batch]:
-    """`apply` to examples as batches of those that have one shape; the predictions in the order of the examples."""
-    groups: dict[tuple, list[int]] = {}
-    for index, example in enumerate(examples):
-        groups.setdefault(tuple((name, np.shape(x)) for name, x in example.items()), []).append(index)
-    predictions: list[Batch] = [{}] * len(examples)
-    for group in groups.values():
-        out = jax.device_get(apply({name: np.stack([examples[i][name] for i in group]) for name in examples[group[0]]}))
-        for row, index in enumerate(group):
-            predictions[index] = {name: value[row] for name, value in out.items()}
-    return predictions
+        return predict(self, photos, batch=batch, maps=maps, progress=progress)
 
 
 def find_experiment(name: str) -> Experiment:
@@ -172,7 +157,10 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
     """The saved config of a run folder. Raises UserError where there is none or it is damaged."""
     path = folder / "config.json"
     if not path.exists():
-        raise UserError(f"{folder}: no run here (config.json is missing); runs are made by python -m experiments.NAME")
+        ours = f", and shipped are {', '.join(shipped.names())}" if shipped.names() else ""
+        raise UserError(
+            f"{folder}: no run here (config.json is missing); runs are made by python -m experiments.NAME{ours}"
+        )
     try:
         saved = json.loads(path.read_text())
         return {name: saved[name] for name in ("experiment", "config", "fields")}

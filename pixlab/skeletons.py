@@ -66,7 +66,8 @@ def heat(
     joints: Sequence[str],
     box: tuple[float, ...] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image in grey with every joint's heat-map, its highest cell full, over it in the colour of its side.
+    """The image in grey under the joints' heat-maps in the colours of their sides, on one scale: from 0, which shows
+    nothing, to the highest cell of all maps, which is full. So a joint that is guessed at is darker than one found.
 
     box: the part of the maps that the image covers (left, top, right, bottom, in cells from the corner); None: all.
     """
@@ -76,7 +77,7 @@ def heat(
         return np.array(Image.fromarray(np.float32(x)).resize(size, Image.Resampling.BILINEAR, box=box))
 
     grey = np.array(Image.fromarray(image).convert("L"), np.float32)[..., None] * 0.5
-    strength = np.clip(maps / np.maximum(maps.max((0, 1), keepdims=True), 1e-12), 0, 1) ** 2
+    strength = np.clip(maps / max(float(maps.max()), 1e-12), 0, 1)
     most, palette = strength.max(-1), np.array([side_colour(joint) for joint in joints])
     tint = (strength @ palette) * (most / np.maximum(strength.sum(-1), 1e-6))[..., None]
     colours = np.stack([enlarge(channel) for channel in np.moveaxis(tint, -1, 0)], -1)
@@ -104,13 +105,18 @@ def pose_strip(
 def kernels_picture(
     kernels: Float[np.ndarray, "a v h w"], outputs: Sequence[str], inputs: Sequence[str]
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Where a joint is, given another: a row of kernels, each from 0 to its largest, for each of `outputs`."""
+    """Where a joint is, given another: a row of kernels, each from 0 to its largest, for each of `outputs`.
+
+    The place of a joint given itself stays empty: it is where it is.
+    """
     rows, zoom = [], -(-160 // kernels.shape[-1])
     for name, row in zip(outputs, kernels, strict=True):
-        pictures = [colour(k / max(k.max(), 1e-30), low=0, high=1, name="magma") for k in row]
-        marked = [_cross(picture) for picture in pictures]
-        titles = [f"{_short(name)} | {_short(given)}" for given in inputs]
-        rows.append(strip([Panel(t, p) for t, p in zip(titles, marked, strict=True)], zoom=zoom))
+        panels = []
+        for given, kernel in zip(inputs, row, strict=True):
+            picture = _cross(colour(kernel / max(kernel.max(), 1e-30), low=0, high=1, name="magma"))
+            nothing = Panel("", np.full_like(picture, 255))
+            panels.append(nothing if given == name else Panel(f"{_short(name)} | {_short(given)}", picture))
+        rows.append(strip(panels, zoom=zoom))
     return grid(rows)
 
 

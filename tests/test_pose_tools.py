@@ -89,6 +89,9 @@ def test_kernels_are_drawn(run, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         pose_kernels.main([str(run.folder), "--joints", "tail", "--out", str(out)])
     assert "has no tail; it has nose" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        pose_kernels.main([str(run.folder), "--joints", "nose", "--given", "nose", "--out", str(out)])
+    assert "nose given itself is where it is; give others with --given" in capsys.readouterr().err
 
 
 def test_the_ablation_is_a_mean_over_seeds(tmp_path, monkeypatch):

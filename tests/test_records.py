@@ -19,7 +19,7 @@ from experiments import record as command_line
 from pixlab.cli import parse
 from pixlab.data.pipeline import Data, Split
 from pixlab.errors import UserError
-from pixlab.records import check, command, make_record, read_records, scores_elsewhere, unlike_paper
+from pixlab.records import check, command, make_record, public, read_records, scores_elsewhere, unlike_paper
 from pixlab.records_table import replace_section, rows, section
 from pixlab.run import Experiment, Run
 
@@ -106,6 +106,11 @@ def test_the_command_has_what_differs_from_the_config_and_no_path(run, record):
     changed = dataclasses.replace(run.config, sizes=(4, 6), weights="/data/vgg.pth", log_every=3, mirror=True)
     expected = "python -m recorded_toy quick --source folder:PATH --sizes 4 6 --weights PATH/vgg.pth"
     assert command(experiment, "quick", changed) == expected
+
+
+def test_names_of_the_catalogue_are_no_paths():
+    assert public("flic:full") == "flic:full" and public("pose_folder:lsp") == "pose_folder:PATH"
+    assert public("rooms") == "rooms" and public(3) == 3
 
 
 def test_the_command_gives_the_config_again(run):

@@ -16,13 +16,15 @@ from frames import write_frames
 from PIL import Image
 from skimage.transform import resize
 
-from experiments import depth_nyu
-from pixlab.__main__ import _distinct_names, main
+from experiments import depth_nyu, pose_lsp
+from pixlab import cli
+from pixlab.__main__ import main
 from pixlab.data import rgbd_sets
 from pixlab.data.builders import rooms as builder
 from pixlab.data.images import read_depth_png, read_image, write_depth_png
 from pixlab.errors import UserError
 from pixlab.models.eigen_fergus import output_positions
+from pixlab.predict_command import distinct_names
 from pixlab.run import Run
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -177,9 +179,9 @@ def test_files_beside_the_photos_are_not_overwritten(run, photos, tmp_path, capf
 
 def test_names_of_results_differ_whatever_the_photos_are_called():
     paths = ["a/x.png", "b/x.jpg", "b/x-2.png", "c/X.png", "d/x.png", "x_depth.png"]
-    names = _distinct_names(tuple(map(pathlib.Path, paths)))
+    names = distinct_names(tuple(map(pathlib.Path, paths)))
     assert names == ["x", "x-2", "x-2-2", "X-3", "x-4", "x_depth"]
-    many = _distinct_names((pathlib.Path("rgb.png"),) * 20000)
+    many = distinct_names((pathlib.Path("rgb.png"),) * 20000)
     assert len(set(many)) == 20000 and many[-1] == "rgb-20000"
 
 
@@ -284,10 +286,13 @@ def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ([], ["predict", "evaluate", "export", "data"]),
-        (["export"], ["Run folder.", "--format", "stablehlo", "onnx", "--out"]),
-        (["predict"], ["Run folder.", "Photos, one or more.", "--out"]),
-        (["evaluate"], ["Run folder.", "--split", "--source", "rgbd_folder:PATH"]),
+        ([], ["predict", "evaluate", "export", "weights", "data"]),
+        (["export"], ["Run folder, or the name of shipped weights", "--format", "stablehlo", "onnx", "--out"]),
+        (
+            ["predict"],
+            ["python -m pixlab weights", "Run folder, or the name of shipped weights", "Photos, one or more.", "--out"],
+        ),
+        (["evaluate"], ["Run folder, or the name of shipped weights", "--split", "--source", "rgbd_folder:PATH"]),
         (["data"], ["list", "prepare"]),
         (["data", "prepare"], ["python -m pixlab data list"]),
     ],
@@ -380,6 +385,13 @@ def few_rooms(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "few_rooms"
     builder.prepare(folder)
     return folder
+
+
+def test_the_papers_command_says_which_source_everyone_has_to_bring():
+    own = cli.papers_own(pose_lsp.experiment)
+    assert own == "python -m experiments.pose_lsp joint --source pose_folder:PATH"
+    assert cli.parse(pose_lsp.experiment, shlex.split(own)[3:])[1].source == "pose_folder:PATH"
+    assert cli.papers_own(depth_nyu.experiment) == "python -m experiments.depth_nyu alexnet"
 
 
 # A notebook

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from pixlab.errors import UserError
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {0: "grey", 2: "RGB (3 channels)", 3: "palette", 4: "grey + alpha (2 channels)", 6: "RGBA (4 channels)"}
 MAX_MM = 65535  # the largest 16-bit value: depth PNGs end at 65.535 m
+PIXELS = 250_000_000  # of the largest picture that is read: telephones take 200 million
+_OPENING = threading.Lock()
 
 
 class PngHeader(NamedTuple):
@@ -57,15 +60,15 @@ def read_image(source: str | os.PathLike | bytes, *, name: str | None = None) ->
     Returns uint8 [H, W, 3], turned upright as EXIF says. Grey and 1-bit images repeat their value in three channels,
     16-bit ones keep the high byte (as Pillow does for 16-bit RGB), transparency is laid over white, palette and CMYK
     become RGB; of an animation the first picture counts.
-    Raises UserError when the file is absent, empty, truncated or no image.
+    Raises UserError when the file is absent, empty, truncated or no image, or has more than PIXELS pixels.
     """
     from PIL import Image, ImageOps
 
     data, name = _data_and_name(source, name)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(data, name) as image:
             image.load()
-            image = ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):
                 values = np.asarray(image)
                 if values.min() < 0 or values.max() > 65535:
@@ -76,9 +79,31 @@ def read_image(source: str | os.PathLike | bytes, *, name: str | None = None) ->
             if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.array(image.convert("RGB"))
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    except UserError:
+        raise
     except Exception as error:  # Pillow's decoders raise many kinds; all mean that this file is not a usable image
         raise UserError(f"{name}: not a readable image ({_one_line(error)}); save it again as PNG or JPEG") from error
+
+
+def _opened(data: bytes, name: str):
+    """Pillow's image, not decoded yet. Raises UserError above PIXELS: a small file can be made to fill the memory.
+
+    Pillow itself warns of fewer than photos have, when it reads the header: its limit is off meanwhile.
+    """
+    from PIL import Image
+
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if image.width * image.height > PIXELS:
+        size = f"{image.width}x{image.height} pixels, more than {PIXELS / 1e6:g} million"
+        image.close()
+        raise UserError(f"{name}: has {size}; make it smaller, or cut it into pieces")
+    return image
 
 
 def _one_line(error: BaseException) -> str:
@@ -94,12 +119,12 @@ def png_header(data: bytes, name: str) -> PngHeader:
 
 
 def _png_values(data: bytes, name: str) -> np.ndarray:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(data, name) as image:
             image.load()
             values = np.array(image)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{name}: damaged PNG ({_one_line(error)}); copy or make the file again") from error
     return values.astype(np.uint8 if values.dtype == np.uint8 else np.uint16)
@@ -137,12 +162,18 @@ def read_label_png(source: str | os.PathLike | bytes, *, name: str | None = None
 
 
 def encode_png(values: np.ndarray, *, level: int = 6) -> bytes:
-    """PNG bytes of uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3]; lossless. level: zlib's, 0 (fast) to 9 (small)."""
+    """PNG bytes: see `save_png`."""
+    out = io.BytesIO()
+    save_png(out, values, level=level)
+    return out.getvalue()
+
+
+def save_png(file: io.BufferedIOBase, values: np.ndarray, *, level: int = 6) -> None:
+    """Write uint8 [H, W], uint16 [H, W] or uint8 [H, W, 3] to an open file as PNG, without a copy of the encoded bytes;
+    lossless. level: zlib's, 0 (fast) to 9 (small)."""
     from PIL import Image
 
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(values)).save(out, "PNG", compress_level=level)
-    return out.getvalue()
+    Image.fromarray(np.ascontiguousarray(values)).save(file, "PNG", compress_level=level)
 
 
 def write_depth_png(path: str | os.PathLike, metres: np.ndarray) -> None:

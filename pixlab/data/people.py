@@ -169,7 +169,10 @@ class PoseFolder:
 
 
 def select(people: People, joints: Sequence[str]) -> list[int]:
-    """Where `joints` stand among those of a source. Raises UserError for joints that it lacks."""
+    """Where `joints` stand among those of a source. Raises UserError for joints that it lacks, and says what helps."""
     if missing := [joint for joint in joints if joint not in people.joints]:
-        raise UserError(f"the source has no {', '.join(missing)}; it has {', '.join(people.joints)}")
+        raise UserError(
+            f"the source has no {', '.join(missing)}; it has {', '.join(people.joints)}; "
+            "train for those with --joints, or give a --source that has them all"
+        )
     return [people.joints.index(joint) for joint in joints]

@@ -130,6 +130,25 @@ def test_truncated_images_name_the_file_in_one_line(tmp_path, kind):
         read_image(b"these are no pixels", name="frame 7")
 
 
+@pytest.mark.parametrize("read", [read_image, read_depth_png])
+def test_large_photos_are_read_without_a_word_and_larger_ones_are_refused(read, monkeypatch):
+    """Pillow warns of fewer pixels than telephones take, and refuses twice as many; here both limits are lowered."""
+    grey = RAMP[..., 0]
+    data = encoded(Image.fromarray(grey))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(data))
+    assert read(data).shape[:2] == (12, 16) and Image.MAX_IMAGE_PIXELS == 10
+    monkeypatch.setattr("pixlab.data.images.PIXELS", 12 * 16)
+    np.testing.assert_array_equal(read(data).reshape(12, 16, -1)[..., 0], grey)
+    monkeypatch.setattr("pixlab.data.images.PIXELS", 12 * 16 - 1)
+    with pytest.raises(UserError, match=r"frame 7: has 16x12 pixels, more than 0.000191 million; make it smaller"):
+        read(data, name="frame 7")
+    with pytest.raises(UserError, match="frame 7: not a readable image"):
+        read_image(b"no picture", name="frame 7")
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_depth_integers_are_exact(dtype):
     top = np.iinfo(dtype).max
