@@ -134,6 +134,11 @@ def data(config: Config) -> Data:
     return superres_task.data(config, "colour", Crop(config.patch))
 
 
+def tiles(config: Config):
+    """See superres_task.tiles: two pixels for each block and what comes before and after them."""
+    return superres_task.tiles(config, 2 * config.blocks + 9)
+
+
 def photo(config: Config, image):
     """See superres_task.photo."""
     return superres_task.photo(config, "colour", image)
@@ -154,6 +159,7 @@ experiment = Experiment(
     about=ABOUT,
     photo=photo,
     export=export,
+    tiles=tiles,
 )
 main = experiment.main
 

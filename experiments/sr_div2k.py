@@ -164,6 +164,12 @@ def reported(config: Config) -> dict[str, dict[str, float]]:
     return {name: {f"{column}/{score}": value for score, value in row.items()} for name, row in rows.items()}
 
 
+def tiles(config: Config):
+    """See superres_task.tiles: two pixels for each block and what comes before and after them."""
+    around = {"edsr": 5, "mdsr": 13, "srresnet": 10}[config.net]
+    return superres_task.tiles(config, 2 * config.blocks + around)
+
+
 def photo(config: Config, image):
     """See superres_task.photo."""
     return superres_task.photo(config, "colour", image)
@@ -185,6 +191,7 @@ experiment = Experiment(
     about=ABOUT,
     photo=photo,
     export=export,
+    tiles=tiles,
 )
 main = experiment.main
 

@@ -201,6 +201,12 @@ def reported(config: Config) -> dict[str, dict[str, float]]:
     return {name: {f"{column}/{score}": value for score, value in row.items()} for name, row in rows.items()}
 
 
+def tiles(config: Config):
+    """See superres_task.tiles: how far each network sees, in pixels of the photo."""
+    enlarged = {"srcnn": (sum(config.windows) - 3) / 2, "fsrcnn": 4, "espcn": 0, "vdsr": config.depth}[config.net]
+    return superres_task.tiles(config, enlarged / config.scale + {"fsrcnn": 6, "espcn": 4}.get(config.net, 0))
+
+
 def photo(config: Config, image):
     """See superres_task.photo."""
     return superres_task.photo(config, kind(config), image)
@@ -222,6 +228,7 @@ experiment = Experiment(
     about=ABOUT,
     photo=photo,
     export=export,
+    tiles=tiles,
 )
 main = experiment.main
 

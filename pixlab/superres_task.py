@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -23,6 +24,7 @@ from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from pixlab.nn.imresize import imresize
 from pixlab.options import Options
 from pixlab.pictures import Panel, strip
+from pixlab.tiles import Tiles
 
 DETAIL = 64  # rows and columns of high resolution that pictures show
 
@@ -111,6 +113,12 @@ def busiest(image: np.ndarray) -> tuple[int, int]:
     h, w = (min(DETAIL, n) for n in grey.shape)
     inside = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
     return tuple(int(n) for n in np.unravel_index(inside.argmax(), inside.shape))
+
+
+def tiles(config: SuperresOptions, radius: float) -> Tiles:
+    """Windows of large photos for a network whose answer depends on `radius` pixels of the photo on each side."""
+    halo = math.ceil(radius) + 3  # the bicubic interpolation before or beside it sees two, its phase may take one
+    return Tiles(max(256, 4 * halo), halo, config.scale)
 
 
 def photo(config: SuperresOptions, kind: Kind, image: UInt8[np.ndarray, "h w 3"]) -> Example:

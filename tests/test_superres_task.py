@@ -15,6 +15,8 @@ from pixlab.core import make_step, start
 from pixlab.errors import UserError
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from pixlab.nn.imresize import imresize
+from pixlab.predict import predict
+from pixlab.run import Run
 from pixlab.train import predictions
 
 
@@ -165,6 +167,41 @@ def test_a_larger_scale_starts_from_what_a_smaller_one_has_learnt(tmp_path):
     )
     with pytest.raises(UserError, match="none of its parameters"):
         superres_task.started(str(tmp_path / "x2"))({"other": {"kernel": jnp.zeros(3)}})
+
+
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        (sr_t91, sr_t91.Config(scale=3)),
+        (sr_t91, sr_t91.Config(scale=2, windows=(9, 5, 5))),
+        (sr_t91, sr_t91.Config(net="fsrcnn", scale=3)),
+        (sr_t91, sr_t91.Config(net="espcn", scale=2)),
+        (sr_t91, sr_t91.Config(net="vdsr", scale=3, depth=6)),
+        (sr_div2k, sr_div2k.Config(blocks=1, width=4, scale=2)),
+        (sr_div2k, sr_div2k.Config(blocks=1, width=4, scale=3, ensemble=True)),
+        (sr_div2k, sr_div2k.Config(net="mdsr", blocks=1, width=4, scale=4)),
+        (sr_div2k, sr_div2k.Config(net="srresnet", blocks=1, width=4, scale=4)),
+        (srgan_div2k, srgan_div2k.Config(content="mse", blocks=1, width=4, patch=8)),
+        (perceptual_sr, perceptual_sr.Config(loss="pixels", blocks=1, width=4, patch=8)),
+        (perceptual_sr, perceptual_sr.Config(loss="pixels", blocks=1, width=4, patch=8, scale=8)),
+    ],
+    ids=lambda x: getattr(x, "net", ""),
+)
+def test_windows_put_together_are_the_whole(module, config, tmp_path):
+    chosen = module.experiment.tiles(config)
+    small = dataclasses.replace(chosen, size=2 * chosen.halo + 6)
+    runs = [
+        Run(tmp_path, dataclasses.replace(module.experiment, tiles=lambda _, use=use: use), config)
+        for use in (small, None)
+    ]
+    runs[1].state = runs[0].state = start(runs[0].recipe, jax.random.key(0))
+    side = small.size + 9
+    photo = np.random.default_rng(0).integers(0, 256, (side, small.size - 3, 3), np.uint8)
+    ((tiled, files),), ((whole, pictures),) = (list(predict(run, [photo])) for run in runs)
+    assert whole["high"].shape[0] == side * config.scale and np.std(whole["high"]) > 0
+    np.testing.assert_allclose(tiled["high"], whole["high"], atol=1e-4 * np.abs(whole["high"]).max())
+    name = f"x{config.scale}"
+    assert np.abs(np.int32(files[name]) - pictures[name]).max() <= 1
 
 
 @pytest.mark.parametrize(
