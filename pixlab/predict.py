@@ -80,7 +80,7 @@ def _in_windows(
     """The same for one photo in several windows, of which each device takes one at a time."""
     size = photo.shape[:2]
     places = windows(*size, tiles)
-    together = run.mesh.size  # more at once take more memory and, with the work around them, no less time
+    together = run.mesh.size  # on a CPU more at once take more memory and no less time
     prediction, pictures = {}, {}
     with contextlib.closing(Progress(len(places), unit="window", counted="windows", active=bool(name))) as told:
         for start in range(0, len(places), together):
