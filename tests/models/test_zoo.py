@@ -21,6 +21,7 @@ from pixlab.models import (
     tompson,
     tompson2015,
     unet,
+    upsampling,
     vgg,
 )
 from pixlab.net import Net
@@ -64,6 +65,8 @@ ZOO = {
         unet.UNet(2, base=4, levels=1, padding="VALID", release=True), [(18, 20, 1)],
         [(unet.UNet(2, padding="VALID", release=True), [(572, 572, 1)])], 31_100_354,
     ),
+    "upsampling_decoder": (upsampling.Decoder(1, kernel=4, layers=2, width=8), [(6, 5, 4)], None, 0),
+    "upsampling_encoder": (upsampling.Encoder("strided", 4, layers=2, width=8), [(24, 20, 3)], None, 0),
     "tompson_detector": (tompson.Detector(3, 2, width=4), [(32, 40, 3)], None, 0),
     "tompson2015_coarse": (tompson2015.Coarse(3, width=4), [(48, 64, 3)], None, 0),
     "hourglass": (hourglass.StackedHourglass(3, 2, width=8, order=2), [(32, 48, 3)], None, 0),
