@@ -1,0 +1,324 @@
+"""Checkerboards: what deconvolution leaves in images, and strided convolution in gradients.
+
+Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016 (doi 10.23915/distill.00003).
+
+    python -m experiments.upsampling_study                          minutes on a laptop: writes a page and a picture
+    python -m experiments.upsampling_study --seeds 0 1 2 3 4 --steps 3000
+
+Autoencoders learn crops of procedural rooms. First the decoder differs: deconvolutions in all layers, in the last two,
+in the last, or resize-convolutions alone; its encoder takes means of 2x2 pixels. Then the encoder does, and what is
+measured is the gradient of the sum of its code with respect to the image. Either is measured with random weights and
+after training, by `pixlab.metrics.artefacts`, without the outer 8 pixels.
+
+What differs from the article: it shows pictures of generative adversarial networks, of style transfer and of DeepDream
+and measures nothing; ours are small autoencoders with a squared error, which has every pixel's true value to correct a
+pattern by, and no discriminator that could cause one. There is no batch normalisation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+
+from pixlab import mesh
+from pixlab.core import Aux, Nets, Objective, Recipe, Stage, make_step, start
+from pixlab.data.images import encode_png
+from pixlab.data.pipeline import Source
+from pixlab.data.rgbd_sets import rooms
+from pixlab.errors import UserError
+from pixlab.metrics.artefacts import fine_variance, peak_energy, pure_phase_variance
+from pixlab.models.upsampling import Decoder, Encoder
+from pixlab.net import Net, init_all
+from pixlab.pictures import Panel, colour, grid, strip
+
+SIZE, BORDER = 64, 8  # pixels of a crop's side, and of its border that is not measured
+ZOOM = 4  # of the picture
+DECODERS = {
+    "3x3 deconvolutions": Decoder(3, kernel=3),
+    "4x4 deconvolutions": Decoder(3, kernel=4),
+    "3x3 in the last two layers": Decoder(2, kernel=3),
+    "3x3 in the last layer": Decoder(1, kernel=3),
+    "resize-convolutions": Decoder(0),
+}
+ENCODERS = {
+    "3x3 of stride 2": Encoder("strided", 3),
+    "4x4 of stride 2": Encoder("strided", 4),
+    "maxima of 3x3": Encoder("max", 3),
+    "maxima of 2x2": Encoder("max", 2),
+    "means of 2x2": Encoder("mean"),
+}
+MEASURES = {
+    "A_2": lambda image: 100 * pure_phase_variance(image, 2),
+    "A_4 - A_2": lambda image: 100 * pure_phase_variance(image, 4),
+    "N/2": lambda image: peak_energy(image, 2),
+    "N/4": lambda image: peak_energy(image, 4),
+    "fine": lambda image: 100 * fine_variance(image),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Train the autoencoders and write what they leave in images and gradients."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of weights and of the batches' order."""
+    steps: int = 300
+    """Steps of training."""
+    batch: int = 8
+    """Crops per step."""
+    lr: float = 2e-3
+    """Adam's rate, which falls to 0 along a cosine."""
+    crops: int = 400
+    """Crops to train on, each of a room of its own."""
+    test: int = 40
+    """Crops of other rooms to measure on."""
+    out: pathlib.Path = pathlib.Path("runs/upsampling.md")
+    """Markdown file for the tables; the picture is put beside it."""
+
+
+class Seen(NamedTuple):
+    """What one autoencoder gives for the test crops."""
+
+    images: np.ndarray  # [b, h, w, 3]
+    gradients: np.ndarray  # [b, h, w, 3]
+
+
+class Trained(NamedTuple):
+    """One seed of an autoencoder, with random weights and trained."""
+
+    before: Seen
+    after: Seen
+
+
+Found = Mapping[str, list[Trained]]  # {what: its seeds}
+
+
+def crops(source: Source, count: int, seed: int) -> np.ndarray:
+    """[count, SIZE, SIZE, 3] in [0, 1], one of each frame. Raises UserError where there are fewer frames."""
+    if count > len(source):
+        raise UserError(f"{count} crops of {len(source)} rooms: give fewer")
+    rng, found = np.random.default_rng(seed), []
+    for index in range(count):
+        image = source[index]["image"]
+        top, left = (rng.integers(n - SIZE + 1) for n in image.shape[:2])
+        found.append(image[top : top + SIZE, left : left + SIZE])
+    return np.stack(found).astype(np.float32) / 255
+
+
+def recipe(encoder: Encoder, decoder: Decoder, steps: int, lr: float) -> Recipe:
+    """An autoencoder with a squared error."""
+    cells = SIZE // 2**encoder.layers
+    encode = Net("encoder", encoder, ((1, SIZE, SIZE, 3),))
+    decode = Net("decoder", decoder, ((1, cells, cells, encoder.features),))
+
+    def predict(params, carry, batch):
+        code = lambda image: encode(params, carry, image)[0]  # noqa: E731
+        gradients = jax.grad(lambda image: code(image).sum())(batch["image"])
+        return {"image": decode(params, carry, code(batch["image"]))[0], "gradient": gradients}
+
+    def loss(params, carry, batch, key):
+        code, _ = encode(params, carry, batch["image"], train=True, key=key)
+        out, _ = decode(params, carry, code, train=True, key=key)
+        return jnp.mean((out - batch["image"]) ** 2), Aux()
+
+    tx = optax.adam(optax.cosine_decay_schedule(lr, max(1, steps)))
+    stage = Stage(steps, {"image": Objective(("encoder", "decoder"), loss, tx)})
+    return Recipe(init_all(encode, decode), (stage,), predict)
+
+
+def train(recipe: Recipe, command: Command, images: np.ndarray, test: np.ndarray) -> Iterator[Trained]:
+    """The autoencoder of each seed."""
+    quickly = {"xla_backend_optimization_level": 0}  # it runs once a seed: compiling is what takes time
+    begin = jax.jit(lambda key: start(recipe, key), compiler_options=quickly)
+    step, predict = jax.jit(make_step(recipe.stages[0])), jax.jit(recipe.predict)
+
+    def seen(params: Nets) -> Seen:
+        out = predict(params, {}, {"image": test})
+        return Seen(np.asarray(out["image"]), np.asarray(out["gradient"]))
+
+    for seed in command.seeds:
+        key, rng = jax.random.key(seed), np.random.default_rng(seed)
+        state = begin(key)
+        before = seen(state.params)
+        for _ in range(command.steps):
+            rows = rng.choice(len(images), command.batch)
+            state, _ = step(state, {"image": images[rows]}, key)
+        yield Trained(before, seen(state.params))
+
+
+def study(command: Command, images: np.ndarray, test: np.ndarray) -> tuple[Found, Found]:
+    """(decoders, encoders), each named."""
+    plain_encoder, plain_decoder = list(ENCODERS)[-1], list(DECODERS)[-1]
+
+    def run(name: str, encoder: Encoder, decoder: Decoder) -> list[Trained]:
+        print(name, file=sys.stderr)
+        return list(train(recipe(encoder, decoder, command.steps, command.lr), command, images, test))
+
+    decoders = {name: run(name, ENCODERS[plain_encoder], decoder) for name, decoder in DECODERS.items()}
+    encoders = {
+        name: decoders[plain_decoder] if name == plain_encoder else run(name, encoder, DECODERS[plain_decoder])
+        for name, encoder in ENCODERS.items()
+    }
+    return decoders, encoders
+
+
+def inside(images: np.ndarray) -> np.ndarray:
+    """The part of [b, h, w, c] that is measured and drawn."""
+    return images[:, BORDER:-BORDER, BORDER:-BORDER]
+
+
+@jax.jit
+def _each(images: jax.Array) -> dict[str, jax.Array]:
+    return {name: jax.vmap(measure)(images) for name, measure in MEASURES.items()}
+
+
+def measured(images: np.ndarray) -> dict[str, float]:
+    """Each of MEASURES, median of the images."""
+    return {name: float(np.median(values)) for name, values in _each(inside(images)).items()}
+
+
+def psnr(images: np.ndarray, truth: np.ndarray) -> float:
+    """Mean of the images, in dB."""
+    return float(-10 * np.log10(((images - truth) ** 2).mean((1, 2, 3))).mean())
+
+
+def row(names: Sequence[str], seeds: Sequence[Mapping[str, float]], heads: Sequence[str]) -> str:
+    """A line of Markdown: mean over seeds and, where there are several, the lowest and highest."""
+    cells = list(names)
+    for head in heads:
+        values = [one[head] for one in seeds if head in one]
+        spread = f" ({_short(min(values))} to {_short(max(values))})" if len(values) > 1 else ""
+        cells.append(_short(float(np.mean(values))) + spread if values else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def _short(value: float) -> str:
+    return f"{float(f'{value:.{3 if value >= 10 else 2}g}'):,.10g}"
+
+
+def tables(decoders: Found, encoders: Found, test: np.ndarray) -> list[str]:
+    """Lines of Markdown."""
+    heads = [*MEASURES, "PSNR"]
+    noise = np.random.default_rng(0).normal(size=test.shape).astype(np.float32)
+    lines = ["## Images", "", *_head("decoder", heads), row(["noise", ""], [measured(noise)], heads)]
+    lines.append(row(["the crops themselves", ""], [measured(test)], heads))
+    for name, seeds in decoders.items():
+        before, after = ([getattr(one, when).images for one in seeds] for when in Trained._fields)
+        lines.append(row([name, "random"], [measured(images) for images in before], heads))
+        scored = [measured(images) | {"PSNR": psnr(images, test)} for images in after]
+        lines.append(row(["", "trained"], scored, heads))
+    heads = list(MEASURES)
+    lines += ["", "## Gradients", "", *_head("encoder", heads)]
+    for name, seeds in encoders.items():
+        before, after = ([measured(getattr(one, when).gradients) for one in seeds] for when in Trained._fields)
+        lines += [row([name, "random"], before, heads), row(["", "trained"], after, heads)]
+    return lines
+
+
+def _head(first: str, heads: Sequence[str]) -> list[str]:
+    return [f"| {first} | weights | {' | '.join(heads)} |", f"| --- | --- |{' --: |' * len(heads)}"]
+
+
+def picture(
+    decoders: Mapping[str, list[Trained]], encoders: Mapping[str, list[Trained]], test: np.ndarray
+) -> np.ndarray:
+    """Rows for the most varied test crop, for each decoder's image and each encoder's gradient, of the first seed."""
+    at = int(test.var((1, 2, 3)).argmax())
+    blank = Panel("", np.full((SIZE - 2 * BORDER, SIZE - 2 * BORDER, 3), 255, np.uint8))
+    rows = [[blank, blank, *_panels("a test crop", test, at, detail=True)]]
+    for name, (seed, *_) in decoders.items():
+        before, after = stretched(seed.before.images), seed.after.images
+        rows.append(_panels(name, before, at) + _panels("trained", after, at, detail=True))
+    for name, (seed, *_) in encoders.items():
+        before, after = (stretched(seen.gradients) for seen in seed)
+        rows.append(_panels(f"gradient: {name}", before, at) + _panels("trained", after, at, detail=True))
+    return grid([strip(panels, zoom=ZOOM) for panels in rows])
+
+
+def _panels(title: str, images: np.ndarray, at: int, *, detail: bool = False) -> list[Panel]:
+    """One image, its middle enlarged and stretched, and the spectrum of all."""
+    images = inside(images)
+    third = images.shape[1] // 3
+    middle = stretched(images[at, third : 2 * third, third : 2 * third])
+    details = [Panel("detail", _bytes(middle))] if detail else []
+    return [Panel(title, _bytes(images[at])), *details, Panel("spectrum", spectrum(images))]
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """[..., h, w, c] as pictures: of each, all but the lowest and highest per cent between 0 and 1."""
+    low, high = np.percentile(image, (1, 99), axis=(-3, -2, -1), keepdims=True)
+    return np.clip((image - low) / np.maximum(high - low, 1e-12), 0, 1)
+
+
+def spectrum(images: np.ndarray) -> np.ndarray:
+    """Energy by frequency, 0 in the middle and N/2 at the border: steps of a fifth of a power of ten."""
+    _, h, w, _ = images.shape
+    window = np.hanning(h)[:, None] * np.hanning(w)
+    centred = images - images.mean((1, 2), keepdims=True)
+    energy = (np.abs(np.fft.fft2(centred * window[..., None], axes=(1, 2))) ** 2).mean((0, 3))
+    energy = np.fft.fftshift(energy) / max(float(np.median(energy)), 1e-30)
+    return colour(np.round(5 * np.log10(np.maximum(energy, 1e-3))) / 5, low=-1, high=4, name="magma")
+
+
+def write(command: Command) -> None:
+    """Train the autoencoders, then write tables and picture. Raises UserError for numbers that do not fit."""
+    if min(len(command.seeds), command.steps, command.batch, command.crops, command.test) < 1:
+        raise UserError("--seeds, --steps, --batch, --crops and --test: give 1 or more")
+    images, test = crops(rooms("train"), command.crops, 0), crops(rooms("test"), command.test, 1)
+    decoders, encoders = study(command, images, test)
+    command.out.parent.mkdir(parents=True, exist_ok=True)
+    drawn = command.out.with_suffix(".png")
+    drawn.write_bytes(encode_png(picture(decoders, encoders, test), level=9))
+    text = [
+        "# Checkerboards",
+        "",
+        f"`python -m experiments.upsampling_study`: autoencoders of crops of rooms, {command.steps} steps, seeds "
+        f"{', '.join(map(str, command.seeds))}. Decoders",
+        "double three times, by deconvolutions or resize-convolutions; encoders halve three times.",
+        "",
+        "A_2 is the per cent of an image's variance that a pattern of period 2 explains, A_4 - A_2 what one of period",
+        "4 explains beyond it; N/2 and N/4 are the energy at these frequencies over that of the frequencies beside",
+        "them; fine is the per cent of the variance inside cells of 2x2 pixels, periodic or not (the artefacts that the",
+        "article puts down to max pooling are, as it says, less organised); PSNR says in dB how well crops come back.",
+        f"Each is the median of {command.test} test crops (PSNR: the mean), then the mean of the seeds, their lowest and "
+        "highest.",
+        "",
+        *tables(decoders, encoders, test),
+        "",
+        "The most varied test crop, then what each decoder makes of it and each encoder's gradient: with random",
+        "weights, trained, and of the trained one the middle. Spectra are those of all test crops: frequency 0 in the",
+        "middle, N/2 at the border, bright where there is much energy. Gradients, the middle and what random weights",
+        "give are stretched to the whole range of colours. Seed: the first.",
+        "",
+        f"![Images, gradients and their spectra]({drawn.name})",
+    ]
+    command.out.write_text("\n".join(text) + "\n")
+    print(command.out)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The command line; mistakes end in one line and exit status 2."""
+    command = tyro.cli(Command, args=args, prog="python -m experiments.upsampling_study")
+    mesh.setup()
+    try:
+        write(command)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The study of checkerboards: what it measures, and that it writes its page."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import upsampling_study as study
+from pixlab.errors import UserError
+from pixlab.models.upsampling import Decoder, Encoder
+
+
+def scenes(count, seed):
+    """Frames of a few rectangles on a slope."""
+    rng, frames = np.random.default_rng(seed), []
+    slope = np.linspace(0, 80, 70)[:, None, None] + np.linspace(0, 60, 90)[:, None]
+    for _ in range(count):
+        image = slope + rng.uniform(0, 60, 3)
+        for _ in range(6):
+            top, left = rng.integers(0, 60, 2)
+            image[top : top + 30, left : left + 20] += rng.uniform(-50, 50, 3)
+        frames.append({"image": image.clip(0, 255).astype(np.uint8)})
+    return frames
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(study, "rooms", lambda split: scenes(4, 0 if split == "train" else 1))
+    decoders = {"deconvolutions": Decoder(2, 3, layers=2, width=4), "resize": Decoder(0, layers=2, width=4)}
+    encoders = {"strided": Encoder("strided", 3, layers=2, width=4), "means": Encoder("mean", layers=2, width=4)}
+    monkeypatch.setattr(study, "DECODERS", decoders)
+    monkeypatch.setattr(study, "ENCODERS", encoders)
+
+
+def test_page_and_picture(small, tmp_path, capsys):
+    out = tmp_path / "docs" / "page.md"
+    study.main(["--seeds", "0", "1", "--steps", "3", "--crops", "4", "--test", "3", "--batch", "2", "--out", str(out)])
+    assert str(out) in capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines() if "|" in line]
+    names = [row[0] for row in rows if row[0] and set(row[0]) != {"-"}]
+    assert names == [
+        *("decoder", "noise", "the crops themselves", "deconvolutions", "resize"),
+        *("encoder", "strided", "means"),
+    ]
+    found = {}
+    for row in rows:
+        found.setdefault(row[0], row[2:])  # the first of a name: with random weights
+    value = {name: [float(cell.split(" ")[0].replace(",", "")) for cell in cells[:4]] for name, cells in found.items()
+             if name in ("noise", "deconvolutions", "resize", "strided", "means")}  # fmt: skip
+    assert value["deconvolutions"][0] > 10 * value["resize"][0]  # A_2
+    assert value["deconvolutions"][2] > 5 * value["resize"][2]  # N/2
+    assert value["strided"][0] + value["strided"][1] > 5 * sum(value["means"][:2])
+    assert value["noise"][0] == pytest.approx(100 * 3 / 48**2, rel=0.5)
+    low, high = found["deconvolutions"][0].split("(")[1].rstrip(")").split(" to ")
+    assert float(low) <= value["deconvolutions"][0] <= float(high)
+    picture = np.array(Image.open(out.with_suffix(".png")))
+    assert picture.shape[0] > 5 * 48 * study.ZOOM and picture.shape[1] > 5 * 48 * study.ZOOM
+
+
+def test_spectrum_is_bright_where_the_pattern_is():
+    checks = np.indices((48, 48)).sum(0) % 2
+    images = np.random.default_rng(0).normal(size=(2, 48, 48, 3)) + 3 * checks[..., None]
+    shown = study.spectrum(images).astype(int).sum(-1)
+    assert np.unravel_index(shown.argmax(), shown.shape) == (0, 0)  # N/2 in both directions, the corner
+    assert shown[0, 0] > 2 * np.median(shown)
+
+
+def test_stretched_leaves_one_per_cent_out_on_either_side():
+    image = np.arange(1000.0).reshape(1, 10, 20, 5) * 3 - 7
+    out = study.stretched(image)
+    assert (out == 0).sum() == (out == 1).sum() == 10
+    middle = out[(out > 0) & (out < 1)]
+    np.testing.assert_allclose(np.diff(middle), np.diff(middle)[0])
+
+
+def test_psnr():
+    truth = np.zeros((2, 4, 4, 3))
+    images = truth + np.array([0.1, 0.01])[:, None, None, None]
+    assert study.psnr(images, truth) == pytest.approx((20 + 40) / 2)
+
+
+def test_more_crops_than_rooms(small, tmp_path, capsys):
+    with pytest.raises(UserError, match="9 crops of 4 rooms"):
+        study.crops(scenes(4, 0), 9, 0)
+    with pytest.raises(SystemExit, match="2"):
+        study.main(["--steps", "0", "--out", str(tmp_path / "page.md")])
+    assert "give 1 or more" in capsys.readouterr().err
