@@ -39,7 +39,7 @@ from pixlab.run import Run
 
 BATCH = 8
 DECAY = 1e-3
-Features = Callable[[np.ndarray], dict[str, np.ndarray]]  # lightness [b, n, n, 1] -> {block: [b, d]}
+Features = Callable[[Nets, Nets, np.ndarray], dict[str, np.ndarray]]  # ..., lightness [b, n, n, 1] -> {block: [b, d]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Command:
 def probe(command: Command) -> dict[str, dict[str, float]]:
     """{block: {"trained", "random": mean average precision in per cent}}, and under "chance" the mean part of images
     that a class is in. Raises UserError for a run of another kind, and where no class can be told apart."""
+    if min(command.classes, command.images, command.numbers, command.steps) < 1 or command.share <= 0:
+        raise UserError("give --classes, --images, --numbers and --steps of at least 1, and a positive --share")
     run = Run.open(command.run)
     if not isinstance(run.config, color_imagenet.Config):
         raise UserError(f"{command.run}: give a run of experiments.color_imagenet")
@@ -82,9 +84,9 @@ def probe(command: Command) -> dict[str, dict[str, float]]:
         )
     random, carry = run.recipe.init(jax.random.key(command.seed))
     networks = {"trained": (eval_params(run.state), run.state.carry), "random": (random, carry)}
-    scores: dict[str, dict[str, float]] = {}
-    for kind, (params, statistics) in networks.items():
-        found = {s: collected(features(run, params, statistics, command.numbers), x) for s, (x, _) in splits.items()}
+    look, scores = features(run, command.numbers), {}
+    for kind, nets in networks.items():
+        found = {split: collected(functools.partial(look, *nets), light) for split, (light, _) in splits.items()}
         for block, x in found["train"].items():
             seen = x, found["test"][block], present["train"][:, told]
             guess = np.asarray(classified(*map(jnp.asarray, seen), steps=command.steps))
@@ -106,17 +108,17 @@ def lightness_and_presence(frames, config: color_imagenet.Config, command: Comma
     return np.stack(light), np.stack(present)
 
 
-def features(run: Run, params: Nets, carry: Nets, numbers: int) -> Features:
-    """The network's blocks as functions of lightness, each averaged down to about `numbers` numbers."""
-    outputs = params[NET]["out"]["bias"].size
-    module = Colorizer(run.config.width, outputs)
+def features(run: Run, numbers: int) -> Features:
+    """The network's blocks as functions of its parameters, its statistics and lightness, each averaged down to about
+    `numbers` numbers."""
 
     @jax.jit
-    def apply(params, statistics, x):
-        _, kept = module.apply({"params": params, **statistics}, x, mutable=["intermediates"])
+    def apply(params, carry, x):
+        module = Colorizer(run.config.width, params[NET]["out"]["bias"].size)
+        _, kept = module.apply({"params": params[NET], **carry[NET]}, x, mutable=["intermediates"])
         return {block: shrunk(value, numbers) for block, (value,) in kept["intermediates"].items()}
 
-    return lambda x: jax.device_get(apply(params[NET], carry.get(NET, {}), x))
+    return lambda params, carry, x: jax.device_get(apply(params, carry, x))
 
 
 def shrunk(x: Float[Array, "b h w c"], numbers: int) -> Float[Array, "b d"]:
@@ -126,7 +128,7 @@ def shrunk(x: Float[Array, "b h w c"], numbers: int) -> Float[Array, "b d"]:
     return jax.image.resize(x, (b, min(h, side), min(w, side), c), "linear").reshape(b, -1)
 
 
-def collected(features: Features, light: np.ndarray) -> dict[str, np.ndarray]:
+def collected(features: Callable[[np.ndarray], dict[str, np.ndarray]], light: np.ndarray) -> dict[str, np.ndarray]:
     """The features of all images, batch by batch."""
     parts: Iterable[dict[str, np.ndarray]] = (features(x) for x in _padded(light))
     rows: dict[str, list[np.ndarray]] = {}

@@ -1,6 +1,7 @@
 """Linear classifiers on a colorization network's features."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,8 @@ def test_every_block_is_probed_beside_random_weights(run):
 
 
 def test_runs_and_sources_of_another_kind_are_refused(run, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="of at least 1"):
+        probe(Command(run, images=0))
     with pytest.raises(UserError, match="no class is in some images of both splits"):
         probe(Command(run, classes=2, share=1.1))
     monkeypatch.setattr(rgbd, "open_source", lambda *_, **__: [{"image": np.zeros((8, 8, 3), np.uint8)}])
@@ -98,7 +101,8 @@ def test_runs_and_sources_of_another_kind_are_refused(run, tmp_path, monkeypatch
 def test_features_are_those_of_the_network_at_test_time(run):
     opened = Run.open(run)
     light = np.random.default_rng(0).uniform(-50, 50, (3, 32, 32, 1)).astype(np.float32)
-    found = color_probe.collected(color_probe.features(opened, opened.state.params, opened.state.carry, 10**6), light)
+    look = functools.partial(color_probe.features(opened, 10**6), opened.state.params, opened.state.carry)
+    found = color_probe.collected(look, light)
     module = Colorizer(opened.config.width)
     variables = {"params": opened.state.params[NET], **opened.state.carry[NET]}
     _, kept = jax.jit(lambda x: module.apply(variables, x, mutable=["intermediates"]))(light)
