@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 from pixlab.models.eigen2014 import scaled
 from pixlab.nn.ab_bins import BINS
 from pixlab.nn.conv import Conv
-from pixlab.nn.deconv import Deconv
+from pixlab.nn.convt import TransposedConv
 
 STRIDE = 4  # pixels from one cell of the answer to the next
 UNIT = 8  # sides of the image are multiples of it
 he = nn.initializers.he_normal()
+QUARTER = nn.initializers.variance_scaling(8.0, "fan_in", "truncated_normal")  # He's, for what an output sees of 4x4
 
 # Blocks: channels of the convolutions, stride of the last one, dilation of all
 BLOCKS = {
@@ -51,7 +52,7 @@ class Colorizer(nn.Module):
                 not train, momentum=0.99, epsilon=1e-5, use_scale=False, use_bias=False, name=f"{block}_norm"
             )(x)
             self.sow("intermediates", block, x)
-        x = nn.relu(Deconv(scaled(256, self.width), name="conv8_1")(x))
+        x = nn.relu(TransposedConv(scaled(256, self.width), 4, 2, 1, kernel_init=QUARTER, name="conv8_1")(x))
         for index in (2, 3):
             x = nn.relu(self._conv(256, f"conv8_{index}")(x))
         self.sow("intermediates", "conv8", x)

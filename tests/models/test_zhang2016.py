@@ -8,8 +8,6 @@ from draw import draw
 
 from pixlab.models.zhang2016 import BLOCKS, Colorizer
 from pixlab.net import Net
-from pixlab.nn.deconv import Deconv, deconv
-from pixlab.nn.platform import plain
 
 
 def test_parameters_by_hand():
@@ -101,31 +99,3 @@ def test_features_are_kept_only_when_asked_for():
 def test_sides_that_8_does_not_divide_are_refused():
     with pytest.raises(ValueError, match="multiples of 8"):
         jax.eval_shape(Colorizer().init, jax.random.key(0), jnp.zeros((1, 36, 40, 1)))
-
-
-def test_deconvolution_is_the_sum_that_its_docstring_says_by_both_formulas():
-    rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(4, 4, 5, 6))
-    expected = np.zeros((2, 8, 10, 6))  # one row and column more around
-    for i in range(3):
-        for j in range(4):
-            expected[:, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += np.einsum("bc,rscd->brsd", x[:, i, j], kernel)
-    given = jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
-    np.testing.assert_allclose(deconv(*given), expected[:, 1:-1, 1:-1], atol=2e-5)
-    with plain():
-        np.testing.assert_allclose(deconv(*given), expected[:, 1:-1, 1:-1], atol=2e-5)
-    variables = draw(Deconv(6), given[0])
-    out = Deconv(6).apply(variables, given[0])
-    bias = variables["params"]["bias"][None, None, None]
-    np.testing.assert_allclose(out, deconv(given[0], variables["params"]["kernel"]) + bias, atol=1e-6)
-
-
-def test_deconvolutions_gradients_agree():
-    rng = np.random.default_rng(1)
-    given = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 3, 4, 5), (4, 4, 5, 6))]
-    weight = jnp.asarray(rng.normal(size=(2, 6, 8, 6)), jnp.float32)
-    grad = jax.grad(lambda x, k: (weight * deconv(x, k)).sum(), argnums=(0, 1))
-    ours = grad(*given)
-    with plain():
-        for a, b in zip(ours, grad(*given), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
