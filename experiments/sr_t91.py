@@ -135,8 +135,8 @@ def cut(config: Config) -> Cut | Crop:
         return Cut(33, 14, border=(sum(config.windows) - 3) // 2, **turned)
     if config.net == "vdsr":
         return Cut(41, 41, downsizes=(1.0, 0.7, 0.5), turns=True, flips=True)
-    half = {"fsrcnn": 6, "espcn": 4}[config.net]  # pixels on each side that an answer depends on
-    return Cut(24, 12, border=half * config.scale, downsizes=(1.0, 0.9, 0.8, 0.7, 0.6), **turned)
+    size, seen = {"fsrcnn": (32, 6 + -(-4 // config.scale)), "espcn": (24, 4)}[config.net]  # an answer sees so far
+    return Cut(size, size // 2, border=seen * config.scale, downsizes=(1.0, 0.9, 0.8, 0.7, 0.6), **turned)
 
 
 def networks(config: Config) -> tuple[Net, Net]:

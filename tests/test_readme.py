@@ -90,7 +90,9 @@ def test_every_command_is_understood(command, example, capsys):
             cli.parse(experiment, args)
 
 
-OTHERS = {"help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir"}
+OTHERS = {
+    "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests",
+}  # fmt: skip
 
 
 def test_every_config_that_is_named_exists():

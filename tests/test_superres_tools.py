@@ -1,0 +1,109 @@
+"""The table of super-resolution and the scores of how natural photos look: end to end on a tiny run."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from experiments import perceptual_scores, sr_div2k, sr_t91, sr_table
+from pixlab import cli, shipped
+from pixlab.data.images import read_image
+from pixlab.errors import UserError
+from pixlab.metrics.niqe import Prior, fit, niqe
+from pixlab.metrics.pirm import scored
+from pixlab.nn.colour import luminance
+from pixlab.nn.imresize import imresize
+from pixlab.run import Run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos of sums of waves, large enough for NIQE's blocks."""
+    place = tmp_path_factory.mktemp("photos")
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        i, j = np.mgrid[:208, :208]
+        waves = sum(
+            np.sin(i[..., None] * rng.uniform(-1, 1, 3) + j[..., None] * rng.uniform(-1, 1, 3)) * rng.uniform(5, 25, 3)
+            for _ in range(8)
+        )
+        pixels = np.clip(128 + waves + rng.normal(0, 4, waves.shape), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"{seed}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def runs(folder, tmp_path_factory):
+    photos, place = f"photos:{folder}", tmp_path_factory.mktemp("runs")
+    options = dict(source=photos, test=photos, batch=2, steps=2)
+    grey = sr_t91.Config(net="espcn", scale=2, run=str(place / "grey"), **options)
+    colour = sr_div2k.Config(blocks=1, width=4, patch=8, run=str(place / "colour"), **options)
+    cli.execute(sr_t91.experiment, "espcn_x2", grey)
+    cli.execute(sr_div2k.experiment, "edsr_baseline_x2", colour)
+    return place
+
+
+def test_the_table_has_a_part_for_each_protocol(runs, folder, tmp_path, capsys):
+    photos = f"photos:{folder}"
+    out = tmp_path / "table.md"
+    sr_table.main([str(runs / "grey"), str(runs / "colour"), "--tests", photos, "--ensemble", "--out", str(out)])
+    text = capsys.readouterr().out
+    assert text.strip() in out.read_text() and "PATH" not in text
+    assert "x2, luminance from luminance" in text and "x2, luminance of 8-bit colours" in text
+    assert all(f"| **{row}** |" in text for row in ("grey", "colour", "colour+", "bicubic"))
+    found = sr_table.rows(sr_table.Command((str(runs / "grey"),), (photos,)))[("luminance", 2)]
+    expected = []
+    for path in sorted(folder.iterdir()):
+        y = np.floor(255 * luminance(read_image(path) / 255) + 0.5)[..., 0]
+        again = np.clip(np.floor(imresize(imresize(y, 0.5), 2.0) + 0.5), 0, 255)
+        expected.append(peak_signal_noise_ratio(y[2:-2, 2:-2], again[2:-2, 2:-2], data_range=255))
+    assert found["bicubic"][photos]["psnr"] == pytest.approx(np.mean(expected), abs=2e-3)
+
+
+def test_published_figures_stand_beside():
+    tables = {("luminance", 3): {"bicubic": {"set5": {"psnr": 30.394, "ssim": 0.8682}}}}
+    text = "\n".join(sr_table.markdown(tables, ["set5", "set14"]))
+    assert "| **bicubic** | 30.39 / 0.8682 |  |" in text
+    assert "| bicubic (published) | 30.39 / 0.8682 | 27.55 / 0.7742 |" in text
+    assert "| SRCNN, 91 images (published) | 32.39 |  |" in text and "EDSR" not in text
+
+
+def test_without_runs_there_is_no_table(monkeypatch):
+    monkeypatch.setattr(shipped, "names", list)
+    with pytest.raises(UserError, match="no weights are shipped"):
+        sr_table.rows(sr_table.Command())
+
+
+def test_natural_scores(runs, folder, tmp_path, capsys):
+    photos = f"photos:{folder}"
+    prior = fit([scored(read_image(path) / 255) for path in sorted(folder.iterdir())])
+    prior.save(tmp_path / "prior.npz")
+    found = perceptual_scores.scores(
+        perceptual_scores.Command(str(runs / "colour"), pristine=photos, test=photos, ma=5.0)
+    )
+    again = perceptual_scores.scores(
+        perceptual_scores.Command(str(runs / "colour"), prior=str(tmp_path / "prior.npz"), test=photos)
+    )
+    truth = [niqe(scored(read_image(path) / 255), Prior.load(tmp_path / "prior.npz")) for path in folder.iterdir()]
+    assert found["niqe, truth"] == pytest.approx(np.mean(truth), rel=1e-6)
+    assert {k: v for k, v in found.items() if k != "perceptual index"} == pytest.approx(again)
+    assert found["perceptual index"] == pytest.approx((5 + found["niqe, this run"]) / 2)
+    assert found["rmse"] > 0 and found["niqe, bicubic"] > found["niqe, truth"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(), "either --prior FILE or --pristine"),
+        (dict(pristine="photos:x", alexnet="a.pth"), "needs both --alexnet FILE and --lpips FILE"),
+    ],
+)
+def test_options_that_do_not_go_together(runs, options, message):
+    with pytest.raises(UserError, match=message):
+        perceptual_scores.scores(perceptual_scores.Command(str(runs / "colour"), **options))
+
+
+def test_other_runs_are_refused(runs):
+    with pytest.raises(UserError, match="of colours"):
+        perceptual_scores.scores(perceptual_scores.Command(str(runs / "grey"), pristine="photos:x"))
+    assert isinstance(Run.open(runs / "grey").config, sr_t91.Config)
