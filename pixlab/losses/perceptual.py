@@ -51,8 +51,8 @@ def style_loss(
 def total_variation(image: Float[Array, "b h w c"]) -> Float[Array, ""]:
     """Sum over pixels and channels of the squared differences to the right and lower neighbours.
 
-    Johnson et al.'s regulariser. Their release adds up the gradient of half of it over the batch, in units of 1/255: its
-    weight w is b w / 2 * 255^2 here, with b images in [0, 1].
+    Johnson et al.'s regulariser. Their release takes the gradient of half of it, summed over the batch, in units of
+    1/255: its weight w is b w / 2 * 255^2 here, with b images in [0, 1].
     """
     down, right = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
     return (jnp.sum(down**2) + jnp.sum(right**2)) / image.shape[0]

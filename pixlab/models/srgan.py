@@ -15,8 +15,8 @@ class Discriminator(nn.Module):
     """Image at high resolution [b, h, w, c] in [0, 1] -> logit [b] of its being real rather than made.
 
     The image goes to [-1, 1]; eight 3x3 convolutions, batch normalisation after all but the first, leaky ReLU of slope
-    0.2 after each; dense to 16 `width`, leaky ReLU, dense to 1. The sigmoid is left to the losses. The dense layer fixes
-    the image's size: that which the parameters were made with, 96x96 in the paper.
+    0.2 after each; dense to 16 `width`, leaky ReLU, dense to 1. The sigmoid is left to the losses. Images have the size
+    that the dense layer was made for, 96x96 in the paper.
     """
 
     width: int = 64

@@ -32,9 +32,9 @@ class SRResNet(nn.Module):
     """Image at low resolution [b, h, w, c] in [0, 1] -> [b, scale h, scale w, c], linear, near [0, 1].
 
     9x9 convolution, PReLU; `blocks` residual blocks, 3x3 convolution and batch normalisation, added to what the first
-    PReLU gave; for every factor of 2 (or once for 3) a 3x3 convolution, pixel shuffle, PReLU; 9x9 convolution. What
-    this gives is a picture of [-1, 1], as in the paper; (it + 1) / 2 is the answer, so that a mean squared error of
-    answers is a quarter of the paper's. Raises UserError for a scale that is neither 3 nor a power of 2.
+    PReLU gave; for every factor of 2 (or once for 3) a 3x3 convolution, pixel shuffle, PReLU; 9x9 convolution to y,
+    a picture of [-1, 1] as in the paper. The answer is (y + 1) / 2; its mean squared error is a quarter of y's. Raises
+    UserError for a scale that is neither 3 nor a power of 2.
     """
 
     scale: int = 4

@@ -12,16 +12,25 @@ from pixlab.models import (
     alexnet,
     deeppose,
     densenet,
+    edsr,
     eigen2014,
     eigen_fergus,
     eigen_fergus_labels,
+    espcn,
+    fsrcnn,
     hourglass,
+    johnson,
+    mdsr,
     part_affinity,
     resnet,
+    srcnn,
+    srgan,
+    srresnet,
     tompson,
     tompson2015,
     unet,
     upsampling,
+    vdsr,
     vgg,
 )
 from pixlab.net import Net
@@ -73,6 +82,17 @@ ZOO = {
     "deeppose": (deeppose.Regressor(6, width=1 / 32), [(64, 64, 3)], None, 0),
     "deeppose_later": (deeppose.JointRegressors(3, width=1 / 32), [(3, 64, 64, 3)], None, 0),
     "part_affinity": (part_affinity.PartAffinity(3, 2, 2, width=W), [(24, 20, 3)], None, 0),
+    "srcnn": (srcnn.SRCNN((5, 1, 3), (4, 3), "EDGE"), [(8, 9, 1)], [(srcnn.SRCNN(), [(33, 33, 1)])], 8129),
+    "fsrcnn": (fsrcnn.FSRCNN(3, d=6, s=4, m=1), [(6, 7, 1)], None, 0),
+    "espcn": (espcn.ESPCN(3, (6, 4)), [(6, 7, 1)], None, 0),
+    "vdsr": (vdsr.VDSR(3, 4), [(8, 9, 1)], [(vdsr.VDSR(), [(41, 41, 1)])], 665_921),
+    "srresnet": (srresnet.SRResNet(2, blocks=1, width=6), [(6, 7, 3)], None, 0),
+    "srgan_discriminator": (srgan.Discriminator(width=2), [(32, 32, 3)], None, 0),
+    "edsr": (edsr.EDSR(2, blocks=1, width=6), [(6, 7, 3)], [(edsr.EDSR(4), [(48, 48, 3)])], 1_517_571),
+    "mdsr": (mdsr.MDSR((2, 3), blocks=1, width=6), [(6, 7, 3)], None, 0),
+    "johnson_style": (johnson.StyleNet(blocks=1, width=4), [(16, 18, 3)], None, 0),
+    "johnson_super": (johnson.SuperResolutionNet(4, blocks=1, width=6, norm="instance"), [(6, 7, 3)], None, 0),
+    "vgg_features": (vgg.VGGFeatures(19, ("relu1_2", "relu2_2"), width=W), [(16, 18, 3)], None, 0),
     "vgg16": (vgg.VGG16(width=W), [(32, 32, 3)], [(vgg.VGG16(), [(32, 32, 3)])], 14_714_688),
     # torchvision's alexnet without its classifier, summed by hand
     "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),
@@ -152,7 +172,7 @@ def test_bfloat16_is_near_float32(name):
     assert all(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(inside))  # nothing widened on the way
 
 
-@pytest.mark.parametrize("name", ["eigen_fergus_2", "unet_release", "alexnet"])
+@pytest.mark.parametrize("name", ["eigen_fergus_2", "unet_release", "alexnet", "mdsr"])
 def test_neither_jit_nor_the_batch_size_changes_anything(name):
     net, params, carry, inputs = setting(name)
     out, _ = net(params, carry, *inputs)

@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from draw import draw
 
-from pixlab.nn.convt import UpConv
+from pixlab.nn import torch_init
+from pixlab.nn.convt import TransposedConv, UpConv
+from pixlab.nn.instance_norm import instance_norm
 from pixlab.nn.lrn import local_response_norm
 from pixlab.nn.normalise import normalise, unit_vectors
 from pixlab.nn.platform import plain
 from pixlab.nn.pool import max_pool
+from pixlab.nn.prelu import PReLU
 from pixlab.nn.sizing import ceil_windows, centred_padding
 from pixlab.nn.upsample import depth_to_space, interpolation_matrix, nearest_upsample, triangle_upsample
 
@@ -114,6 +118,60 @@ def test_upconv_starts_with_the_fan_in_of_one_cell():
     init = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")
     params = UpConv(64, kernel_init=init).init(jax.random.key(0), jnp.ones((1, 1, 1, 50)))["params"]
     np.testing.assert_allclose(params["kernel"].std(axis=(2, 3)), np.sqrt(2 / 50), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding", "output_padding"),
+    [(9, 2, 4, 1), (9, 3, 4, 2), (9, 4, 4, 3), (3, 2, 1, 1), (4, 2, 1, 0), (2, 3, 0, 0), (5, 1, 2, 0), (3, 2, 2, 0)],
+)
+def test_transposed_convolution_is_pytorchs(window, stride, padding, output_padding):
+    torch = pytest.importorskip("torch")
+    x = jnp.asarray(RNG.normal(size=(2, 4, 5, 3)), jnp.float32)
+    module = TransposedConv(2, window, stride, padding, output_padding)
+    variables = draw(module, x)
+    layer = torch.nn.ConvTranspose2d(3, 2, window, stride, padding, output_padding)
+    layer.weight.data = torch.from_numpy(np.array(variables["params"]["kernel"]).transpose(2, 3, 0, 1).copy())
+    layer.bias.data = torch.from_numpy(np.array(variables["params"]["bias"]))
+    np.testing.assert_allclose(module.apply(variables, x), from_torch(layer(to_torch(x))), atol=1e-5)
+
+
+def test_prelu_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    x, slope = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32), np.array([0.25, -0.5, 0, 1, 2], np.float32)
+    layer = torch.nn.PReLU(5)
+    start = PReLU().init(jax.random.key(0), jnp.asarray(x))["params"]["slope"]
+    np.testing.assert_array_equal(start, layer.weight.detach().numpy())
+    np.testing.assert_array_equal(PReLU(0.1).init(jax.random.key(0), jnp.asarray(x))["params"]["slope"], start * 0.4)
+    layer.weight.data = torch.from_numpy(slope)
+    ours = PReLU().apply({"params": {"slope": jnp.asarray(slope)}}, jnp.asarray(x))
+    np.testing.assert_array_equal(ours, from_torch(layer(to_torch(x))))
+
+
+def test_instance_norm_is_pytorchs():
+    """Also far from 0, where a difference of squares would have no digits left."""
+    torch = pytest.importorskip("torch")
+    x = jnp.asarray(RNG.normal(size=(2, 6, 7, 3)) * [1e-3, 1, 50] + [0, 1000, -3], jnp.float32)
+    module = instance_norm("norm")
+    variables = draw(module, x)
+    layer = torch.nn.InstanceNorm2d(3, affine=True)
+    layer.weight.data, layer.bias.data = (
+        torch.from_numpy(np.array(variables["params"][name])) for name in ("scale", "bias")
+    )
+    np.testing.assert_allclose(module.apply(variables, x), from_torch(layer(to_torch(x))), atol=1e-3)
+
+
+def test_convolutions_start_as_pytorchs():
+    """Uniform up to 1 / sqrt(fan-in), kernels and biases alike."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(50, 400, 3)
+    kernel = torch_init.KERNEL(jax.random.key(0), (3, 3, 50, 400), jnp.float32)
+    bias = torch_init.bias(450)(jax.random.key(1), (400,), jnp.float32)
+    for ours, theirs in ((kernel, layer.weight), (bias, layer.bias)):
+        theirs = theirs.detach().numpy()
+        for quantile in (0, 0.25, 0.5, 0.75, 1):
+            np.testing.assert_allclose(np.quantile(ours, quantile), np.quantile(theirs, quantile), atol=0.01)
+        np.testing.assert_allclose(np.abs(ours).max(), 450**-0.5, rtol=0.01)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pixlab.models.densenet import DenseNet
 from pixlab.models.eigen_fergus import Scale1
 from pixlab.models.part_affinity import BLOCKS
 from pixlab.models.resnet import ResNet
-from pixlab.models.vgg import VGG, VGG16
+from pixlab.models.vgg import VGG, VGG16, VGGFeatures
 from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 from pixlab.pretrained import imagenet
 from pixlab.pretrained.files import read_weights
@@ -276,6 +276,38 @@ def test_the_first_layers_of_vgg_19():
         close(ours, net.features[:until](torch.from_numpy(normal.transpose(0, 3, 1, 2).copy())))
     with pytest.raises(UserError, match="these weights do not fit VGG-19"):
         imagenet.vgg19({k: v.numpy() for k, v in TorchVGG(0.125).state_dict().items()}, params)
+
+
+@pytest.mark.parametrize(
+    ("depth", "counts", "places"),
+    [
+        (16, (2, 2, 3, 3, 3), {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}),  # in PyTorch's `features`
+        (19, (2, 2, 4, 4, 4), {"relu5_4": 35, "relu2_2": 8}),
+    ],
+)
+def test_features_by_the_layers_names(depth, counts, places):
+    """Where PyTorch's published networks have them; layers past the last one have no parameters."""
+    net = TorchVGG(0.0625, counts)
+    module = VGGFeatures(depth, tuple(places), width=0.0625)
+    params = imagenet.vgg_features({name: value.numpy() for name, value in net.state_dict().items()}, module)
+    ours = jax.jit(module.apply)({"params": params}, IMAGE)
+    assert set(ours) == set(places) and len(params) == sum(counts[:4]) + (0 if depth == 16 else 4)
+    x = torch.from_numpy(((IMAGE - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        for name, place in places.items():
+            assert isinstance(net.features[place], nn.ReLU)
+            close(ours[name], net.features[: place + 1](x))
+    with pytest.raises(UserError, match=f"these weights do not fit VGG-{depth}"):
+        imagenet.vgg_features({"features.0.weight": np.zeros((4, 3, 3, 3), np.float32)}, module)
+
+
+def test_features_that_vgg_does_not_have():
+    for module, message in (
+        (VGGFeatures(16, ("relu5_4",)), "VGG-16 has no relu5_4: its layers are relu1_1, relu1_2"),
+        (VGGFeatures(13), "VGG-13: the depth is 16 or 19"),
+    ):
+        with pytest.raises(UserError, match=message):
+            jax.eval_shape(module.init, jax.random.key(0), IMAGE)
 
 
 @pytest.mark.parametrize("std", [IMAGENET_STD, CAFFE_STD])
