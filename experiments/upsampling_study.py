@@ -2,7 +2,7 @@
 
 Odena, Dumoulin & Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016 (doi 10.23915/distill.00003).
 
-    python -m experiments.upsampling_study                          minutes on a laptop: writes a page and a picture
+    python -m experiments.upsampling_study                          minutes on a laptop: writes tables and a picture
     python -m experiments.upsampling_study --seeds 0 1 2 3 4 --steps 3000
 
 Autoencoders learn crops of procedural rooms. First the decoder differs: deconvolutions in all layers, in the last two,
@@ -228,39 +228,34 @@ def _head(first: str, heads: Sequence[str]) -> list[str]:
     return [f"| {first} | weights | {' | '.join(heads)} |", f"| --- | --- |{' --: |' * len(heads)}"]
 
 
-def picture(
-    decoders: Mapping[str, list[Trained]], encoders: Mapping[str, list[Trained]], test: np.ndarray
-) -> np.ndarray:
+def picture(decoders: Found, encoders: Found, test: np.ndarray) -> np.ndarray:
     """Rows for the most varied test crop, for each decoder's image and each encoder's gradient, of the first seed."""
     at = int(test.var((1, 2, 3)).argmax())
     blank = Panel("", np.full((SIZE - 2 * BORDER, SIZE - 2 * BORDER, 3), 255, np.uint8))
-    rows = [[blank, blank, *_panels("a test crop", test, at, detail=True)]]
+    rows = [[blank, blank, *_panels(["a test crop", "detail"], test[at], test)]]
     for name, (seed, *_) in decoders.items():
-        before, after = stretched(seed.before.images), seed.after.images
-        rows.append(_panels(name, before, at) + _panels("trained", after, at, detail=True))
+        before, after = seed.before.images, seed.after.images
+        rows.append(_panels([name], stretched(before[at]), before) + _panels(["trained", "detail"], after[at], after))
     for name, (seed, *_) in encoders.items():
-        before, after = (stretched(seen.gradients) for seen in seed)
-        rows.append(_panels(f"gradient: {name}", before, at) + _panels("trained", after, at, detail=True))
+        before, after = (stretched(seen.gradients[at]) for seen in seed)
+        left = _panels([f"gradient: {name}"], before, seed.before.gradients)
+        rows.append(left + _panels(["trained", "detail"], after, seed.after.gradients))
     return grid([strip(panels, zoom=ZOOM) for panels in rows])
 
 
-def _panels(title: str, images: np.ndarray, at: int, *, detail: bool = False) -> list[Panel]:
-    """One image, its middle enlarged and stretched, and the spectrum of all."""
-    images = inside(images)
-    third = images.shape[1] // 3
-    middle = stretched(images[at, third : 2 * third, third : 2 * third])
-    details = [Panel("detail", _bytes(middle))] if detail else []
-    return [Panel(title, _bytes(images[at])), *details, Panel("spectrum", spectrum(images))]
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+def _panels(titles: Sequence[str], image: np.ndarray, images: np.ndarray) -> list[Panel]:
+    """An image, if there is a title for it its middle, stretched, and the spectrum of all images."""
+    image = inside(image[None])[0]
+    third = len(image) // 3
+    middle = stretched(image[third : 2 * third, third : 2 * third])
+    shown = [np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for one in (image, middle)]
+    return [*map(Panel, titles, shown), Panel("spectrum", spectrum(inside(images)))]
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
-    """[..., h, w, c] as pictures: of each, all but the lowest and highest per cent between 0 and 1."""
-    low, high = np.percentile(image, (1, 99), axis=(-3, -2, -1), keepdims=True)
-    return np.clip((image - low) / np.maximum(high - low, 1e-12), 0, 1)
+    """An image without a scale as a picture: all but its lowest and highest per cent lie between 0 and 1."""
+    low, high = np.percentile(image, (1, 99))
+    return np.clip((image - low) / max(high - low, 1e-12), 0, 1)
 
 
 def spectrum(images: np.ndarray) -> np.ndarray:
@@ -291,10 +286,10 @@ def write(command: Command) -> None:
         "",
         "A_2 is the per cent of an image's variance that a pattern of period 2 explains, A_4 - A_2 what one of period",
         "4 explains beyond it; N/2 and N/4 are the energy at these frequencies over that of the frequencies beside",
-        "them; fine is the per cent of the variance inside cells of 2x2 pixels, periodic or not (the artefacts that the",
-        "article puts down to max pooling are, as it says, less organised); PSNR says in dB how well crops come back.",
-        f"Each is the median of {command.test} test crops (PSNR: the mean), then the mean of the seeds, their lowest and "
-        "highest.",
+        "them; fine is the per cent of the variance inside cells of 2x2 pixels, periodic or not (what Odena, Dumoulin",
+        "& Olah, Distill 2016, put down to max pooling is, as they say, less organised); PSNR says in dB how well",
+        f"crops come back. Each is the median of {command.test} test crops (PSNR: the mean), then the mean of the",
+        "seeds, their lowest and highest. What noise has, or the crops themselves, is no artefact.",
         "",
         *tables(decoders, encoders, test),
         "",

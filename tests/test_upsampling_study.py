@@ -65,7 +65,7 @@ def test_spectrum_is_bright_where_the_pattern_is():
 
 
 def test_stretched_leaves_one_per_cent_out_on_either_side():
-    image = np.arange(1000.0).reshape(1, 10, 20, 5) * 3 - 7
+    image = np.arange(1000.0).reshape(10, 20, 5) * 3 - 7
     out = study.stretched(image)
     assert (out == 0).sum() == (out == 1).sum() == 10
     middle = out[(out > 0) & (out < 1)]
