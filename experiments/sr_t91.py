@@ -86,15 +86,17 @@ class Config(SuperresOptions):
             self.one_of("net", ("srcnn", "vdsr"))
 
 
-STEPS = {"srcnn": 40_000, "fsrcnn": 60_000, "espcn": 60_000}
+LENGTHS = {"srcnn": (30_000, 64), "fsrcnn": (50_000, 16), "espcn": (50_000, 16)}  # steps, windows per step
 CONFIGS = {
     "quick": Config(source="rooms", test="rooms", steps=1500, save_every=500),
     **{
-        f"{net}_x{scale}": Config(net=net, scale=scale, steps=steps, save_every=2000, eval_every=10_000)
-        for net, steps in STEPS.items()
+        f"{net}_x{scale}": Config(
+            net=net, scale=scale, steps=steps, batch=batch, save_every=2000, eval_every=10_000
+        )
+        for net, (steps, batch) in LENGTHS.items()
         for scale in (2, 3, 4)
     },
-    "vdsr_few": Config(net="vdsr", steps=6000, lr=2e-4, save_every=500, eval_every=2000),
+    "vdsr_few": Config(net="vdsr", steps=2000, batch=16, lr=3e-4, save_every=250, eval_every=1000),
     "srcnn": Config(steps=15_000_000, batch=128, optimiser="sgd", lr=1e-4, save_every=50_000),
     **{
         f"srcnn_9{n}5": Config(
@@ -109,7 +111,7 @@ ABOUT = {
     "quick": "Minutes on a laptop: SRCNN, x3, on pictures of procedural rooms.",
     **{
         f"{net}_x{scale}": f"{net.upper()}, x{scale}, by Adam from T91: pixlab's own weights {net}-x{scale}."
-        for net in STEPS
+        for net in LENGTHS
         for scale in (2, 3, 4)
     },
     "vdsr_few": "VDSR by Adam from T91, for as long as a machine without a GPU can.",
