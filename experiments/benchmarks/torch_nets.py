@@ -1,4 +1,4 @@
-"""The networks of train_step.py in PyTorch: the same layers, so that only the frameworks differ."""
+"""The networks of pixlab_nets.py in PyTorch: the same layers, so that only the frameworks differ."""
 
 import torch
 from torch import nn
@@ -88,4 +88,46 @@ class EigenFergus(nn.Module):
         return torch.cat([self.depth(x), normals * torch.rsqrt((normals**2).sum(1, True) + 1e-4)], 1)
 
 
-NETS = {"unet": UNet, "srcnn": srcnn, "vgg16": vgg16, "edsr": EDSRBlock, "alexnet": EigenFergus}
+def srcnn_915() -> nn.Module:
+    """pixlab.models.srcnn.SRCNN, 9-1-5 without padding."""
+    return nn.Sequential(relu_conv(1, 64, 9, padding=0), relu_conv(64, 32, 1, padding=0), nn.Conv2d(32, 1, 5))
+
+
+def fsrcnn(d: int = 56, s: int = 12) -> nn.Module:
+    """pixlab.models.fsrcnn.FSRCNN for x3."""
+    layers = [(1, d, 5), (d, s, 1), *[(s, s, 3)] * 4, (s, d, 1)]
+    convs = [nn.Sequential(nn.Conv2d(a, b, n, padding=n // 2), nn.PReLU(b)) for a, b, n in layers]
+    return nn.Sequential(*convs, nn.ConvTranspose2d(d, 1, 9, 3, 4, 2))
+
+
+class VDSR(nn.Module):
+    """pixlab.models.vdsr.VDSR."""
+
+    def __init__(self, depth: int = 20, width: int = 64):
+        super().__init__()
+        middle = [relu_conv(width, width, 3) for _ in range(depth - 2)]
+        self.body = nn.Sequential(relu_conv(1, width, 3), *middle, nn.Conv2d(width, 1, 3, padding=1))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class EDSR(nn.Module):
+    """pixlab.models.edsr.EDSR, the baseline for x2, around 0."""
+
+    def __init__(self, blocks: int = 16, width: int = 64):
+        super().__init__()
+        conv = lambda a, b: nn.Conv2d(a, b, 3, padding=1)  # noqa: E731
+        self.head = conv(3, width)
+        self.body = nn.Sequential(*[EDSRBlock(width) for _ in range(blocks)], conv(width, width))
+        self.tail = nn.Sequential(conv(width, 4 * width), nn.PixelShuffle(2), conv(width, 3))
+
+    def forward(self, x):
+        x = self.head(x)
+        return self.tail(x + self.body(x))
+
+
+NETS = {
+    "unet": UNet, "srcnn": srcnn, "vgg16": vgg16, "edsr": EDSRBlock, "alexnet": EigenFergus,
+    "srcnn_915": srcnn_915, "fsrcnn": fsrcnn, "vdsr": VDSR, "edsr_baseline": EDSR,
+}  # fmt: skip

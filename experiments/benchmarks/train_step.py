@@ -27,52 +27,24 @@ SHAPES = {
 TORCH = ("eager", "channels_last", "compiled")
 
 
-def ours(name: str, bf16: bool):
-    """The forward pass and the step; facts: FLOPs of each, and the device's limit."""
+def ours(name: str, shape: tuple[int, ...], bf16: bool):
+    """The forward pass and the step of a batch [b, h, w, c]; facts: FLOPs of each, and the device's limit."""
     from pixlab import mesh
 
     mesh.setup()
-    import flax.linen as nn
     import jax
     import jax.numpy as jnp
     import numpy as np
     import optax
 
+    from experiments.benchmarks.pixlab_nets import pixlab_net
     from pixlab.core import Aux, Objective, Recipe, Stage
-    from pixlab.models.eigen_fergus import Scale1, Scale2
-    from pixlab.models.srcnn import SRCNN
-    from pixlab.models.unet import UNet
-    from pixlab.models.vgg import VGG16
     from pixlab.net import Net
-    from pixlab.nn.conv import Conv
     from pixlab.options import Options
     from pixlab.train import compiled, mesh_of
 
-    class Encoder(nn.Module):
-        @nn.compact
-        def __call__(self, x, train=False):
-            return VGG16(mean=(0.0,) * 3, std=(1.0,) * 3)(x)[32]
-
-    class Block(nn.Module):
-        @nn.compact
-        def __call__(self, x, train=False):
-            return x + Conv(64, (3, 3))(nn.relu(Conv(64, (3, 3))(x)))
-
-    class EigenFergus(nn.Module):
-        @nn.compact
-        def __call__(self, x, train=False):
-            maps = Scale2()(x, Scale1("alexnet", dropout=0.0)(x))
-            return jnp.concatenate([maps["log_depth"], maps["normal"]], -1)
-
-    modules = {
-        "unet": UNet(1, base=32, rate=0.0),
-        "srcnn": SRCNN((9, 5, 5), padding="SAME"),
-        "vgg16": Encoder(),
-        "edsr": Block(),
-        "alexnet": EigenFergus(),
-    }
-    shape = SHAPES[name]
-    net = Net(name, modules[name], ((1, *shape[1:]),), jnp.bfloat16 if bf16 else jnp.float32)
+    module = pixlab_net(name)
+    net = Net(name, module, ((1, *shape[1:]),), jnp.bfloat16 if bf16 else jnp.float32)
     apply = lambda params, batch: net(params, {}, batch["image"], train=True, key=jax.random.key(0))[0]  # noqa: E731
     loss = lambda params, carry, batch, key: (jnp.mean(apply(params, batch) ** 2), Aux())  # noqa: E731
     stage = Stage(1, {"train": Objective((name,), loss, optax.sgd(1e-4, 0.9))})
@@ -110,7 +82,7 @@ def ours(name: str, bf16: bool):
     return {"runs": {"forward": lambda: jax.block_until_ready(predict(params, batch)), "step": step}, "facts": facts}
 
 
-def theirs(name: str, variant: str, bf16: bool):
+def theirs(name: str, shape: tuple[int, ...], variant: str, bf16: bool):
     """The same from PyTorch."""
     import torch
 
@@ -118,7 +90,6 @@ def theirs(name: str, variant: str, bf16: bool):
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    shape = SHAPES[name]
     net, image = NETS[name]().to(device), torch.rand(shape[0], shape[3], *shape[1:3], device=device)
     with torch.no_grad():
         net(image)  # lazy layers take their size
@@ -152,14 +123,20 @@ def theirs(name: str, variant: str, bf16: bool):
     return {"runs": {"forward": predict, "step": step}, "facts": {"about": f"torch {torch.__version__}"}}
 
 
-def compare(name: str, bf16: bool) -> None:
-    """Print the rows of one network."""
-    workers = {"pixlab": Worker(ours, (name, bf16))}
-    workers |= {variant: Worker(theirs, (name, variant, bf16)) for variant in TORCH}
+def begin(name: str, shape: tuple[int, ...], bf16: bool) -> dict[str, Worker]:
+    """A process for each variant of a network that runs; of others a line says why they do not."""
+    workers = {"pixlab": Worker(ours, (name, shape, bf16))}
+    workers |= {variant: Worker(theirs, (name, shape, variant, bf16)) for variant in TORCH}
     for variant, worker in list(workers.items()):
         if worker.error:
             print(f"{name:8} {variant}: {worker.error}")
             del workers[variant]
+    return workers
+
+
+def compare(name: str, bf16: bool) -> None:
+    """Print the rows of one network."""
+    workers = begin(name, SHAPES[name], bf16)
     print(f"{name:17} {'; '.join(dict.fromkeys(worker.facts['about'] for worker in workers.values()))}")
     facts = workers["pixlab"].facts
     for what in ("forward", "step"):
