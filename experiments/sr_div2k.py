@@ -95,7 +95,7 @@ CONFIGS = {
     ),
     **{f"edsr_baseline_x{scale}": dataclasses.replace(BASELINE, scale=scale) for scale in SCALES},
     **{f"edsr_x{scale}": dataclasses.replace(FULL, scale=scale) for scale in SCALES},
-    **{f"mdsr_x{scale}": Config(net="mdsr", blocks=80, scale=scale, steps=1_000_000) for scale in SCALES},
+    "mdsr": Config(net="mdsr", blocks=80, steps=1_000_000),
     "mdsr_baseline": Config(net="mdsr", steps=650_000),
     "srresnet": Config(net="srresnet", scale=4, patch=24, steps=1_000_000, halve=0, test="set5"),
     "few": Config(
@@ -106,8 +106,8 @@ ABOUT = {
     "quick": "Minutes on a laptop: a small EDSR, x2, on pictures of procedural rooms.",
     **{f"edsr_baseline_x{scale}": f"EDSR's baseline of 16 blocks, x{scale}." for scale in SCALES},
     **{f"edsr_x{scale}": f"EDSR of 32 wide blocks, x{scale}." for scale in SCALES},
-    **{f"mdsr_x{scale}": f"MDSR of 80 blocks, scored at x{scale}." for scale in SCALES},
-    "mdsr_baseline": "MDSR of 16 blocks, scored at x2.",
+    "mdsr": "MDSR of 80 blocks for x2, x3 and x4; --scale says which is scored.",
+    "mdsr_baseline": "MDSR of 16 blocks.",
     "srresnet": "SRResNet, x4: SRGAN's generator without its adversary.",
     "few": "EDSR's baseline, x2, from T91 for as long as a machine without a GPU can.",
 }
