@@ -16,7 +16,7 @@ def test_both_have_as_many_parameters_and_outputs(name):
     torch = pytest.importorskip("torch")
     from experiments.benchmarks.torch_nets import NETS
 
-    b, h, w, c = SHAPES[name]
+    _, h, w, c = SHAPES[name]
     ours, params = jax.eval_shape(pixlab_net(name).init_with_output, jax.random.key(0), jnp.zeros((1, h, w, c)))
     with torch.device("meta"):
         theirs = NETS[name]()
