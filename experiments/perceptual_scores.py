@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tyro
@@ -21,7 +21,7 @@ import tyro
 from pixlab import mesh
 from pixlab.data.photos import open_photos
 from pixlab.data.pipeline import eval_batches
-from pixlab.errors import UserError
+from pixlab.errors import NoSplit, UserError
 from pixlab.evaluate import Evaluator
 from pixlab.metrics.lpips import lpips_metric
 from pixlab.metrics.niqe import Prior, fit, niqe
@@ -56,7 +56,7 @@ class Command:
 def scores(command: Command) -> dict[str, float | str]:
     """What is printed, by name. Raises UserError for a run of something else, and without a prior."""
     run = Run.open(command.run)
-    if not isinstance(run.config, SuperresOptions) or run.experiment.name == "experiments.sr_t91":
+    if not isinstance(run.config, SuperresOptions) or any(name.startswith("luminance") for name in run.recipe.metrics):
         raise UserError(f"{command.run}: give a run of super-resolution of colours")
     if bool(command.prior) == bool(command.pristine):
         raise UserError("give either --prior FILE or --pristine photos:PATH")
@@ -76,16 +76,21 @@ def scores(command: Command) -> dict[str, float | str]:
             image = np.asarray(image[0], np.float64)
             natural[name].append(niqe(scored(image if image.shape[-1] == 3 else image.repeat(3, -1)), prior))
     out: dict[str, float | str] = {f"niqe, {name}": float(np.mean(each)) for name, each in natural.items()}
-    out |= {"rmse": found["pirm/rmse"], "region": region(found["pirm/rmse"]) or "none: the RMSE is above 16"}
+    out["rmse"] = found["pirm/rmse"]
+    if run.config.scale == 4:  # the challenge's
+        out["region"] = region(found["pirm/rmse"]) or "none: the RMSE is above 16"
     out |= {name: value for name, value in found.items() if name.startswith("lpips")}
     if command.ma is not None:
         out["perceptual index"] = perceptual_index(command.ma, out["niqe, this run"])
     return out
 
 
-def luminances(photos: str):
-    """Luminance in 0..255 of photos, one by one."""
-    source = open_photos(photos, "all") if photos.startswith("photos:") else open_photos(photos, "test")
+def luminances(photos: str) -> Iterator[np.ndarray]:
+    """Luminance in 0..255 of photos, one by one: all of a folder, and what one trains on of a set that has that."""
+    try:
+        source = open_photos(photos, "all" if photos.startswith("photos:") else "train")
+    except NoSplit:
+        source = open_photos(photos, "test")
     return (scored(source[index]["image"] / 255) for index in range(len(source)))
 
 

@@ -12,7 +12,8 @@ truth. Its PSNR is lower than that of the same network trained on pixels; edges 
 
 What differs from the paper: photos are made small by bicubic interpolation as for the other experiments, without the
 Gaussian blur before; answers are not matched to the small photo's histogram afterwards; scores are of 8-bit luminance
-as EDSR's. MS-COCO's photos are to be given as `--source photos:PATH`; the default is DIV2K's.
+as EDSR's; VGG-16's weights are PyTorch's, not Caffe's. MS-COCO's photos are to be given as `--source photos:PATH`; the
+default is DIV2K's.
 """
 
 from __future__ import annotations
@@ -136,11 +137,11 @@ def data(config: Config) -> Data:
 
 def tiles(config: Config):
     """See superres_task.tiles: two pixels for each block and what comes before and after them."""
-    return superres_task.tiles(config, 2 * config.blocks + 9)
+    return superres_task.tiles(config, 2 * config.blocks + 9, config.width)
 
 
 def photo(config: Config, image):
-    """See superres_task.photo."""
+    """The photo's RGB over 255, float32 [h, w, 3]."""
     return superres_task.photo(config, "colour", image)
 
 

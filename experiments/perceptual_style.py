@@ -1,4 +1,4 @@
-"""Photos in the style of one picture, by a network that sees them once.
+"""Photos in the style of one picture, in one pass of a network.
 
 Johnson, Alahi & Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016 (arXiv
 1603.08155), section 4.1, as in the authors' release.
@@ -7,18 +7,20 @@ Johnson, Alahi & Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Su
     python -m experiments.perceptual_style paper --style night.jpg --source photos:PATH --weights timm/vgg16.tv_in1k
 
 The network learns to keep what VGG-16 sees in a photo at relu3_3, and to have the Gram matrices of its features at four
-layers as the style's picture has them. There is no truth: scores are these two losses over the test photos. They fall
-against each other, so pictures say more.
+layers as the style's picture has them. There is no truth: scores are these two losses over the test photos. One falls
+at the other's cost, so pictures say more. Weights are in the release's units.
 
-What differs from the release: its `style` term divides by the square of the channels, which `style_weight` makes up for
-roughly; `quick` takes VGG-16 with random parameters, whose textures are a style of their own, so that nothing has to be
-downloaded, and without `--style` a picture of stripes.
+What differs from the release: VGG-16's weights are PyTorch's, whose features are of another scale than Caffe's, so that
+its weights of the losses may want changing; photos are Places', not MS-COCO's, unless `--source photos:PATH` says so.
+`quick` takes VGG-16 with random parameters, so that nothing has to be downloaded: it shows that the losses fall, not
+what a style is. Without `--style` the picture is of stripes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,7 @@ from pixlab.core import Aux, Batch, Metric, Objective, Recipe, Stage
 from pixlab.data.images import read_image
 from pixlab.data.photos import open_photos
 from pixlab.data.pipeline import Data, Example, Split
+from pixlab.errors import UserError
 from pixlab.losses.perceptual import feature_loss, gram, style_loss, total_variation
 from pixlab.models.johnson import StyleNet
 from pixlab.models.vgg import VGGFeatures
@@ -40,6 +43,7 @@ from pixlab.pictures import Panel, strip
 from pixlab.pretrained.files import read_weights
 from pixlab.pretrained.imagenet import vgg_features
 from pixlab.run import Experiment
+from pixlab.superres_task import eight_bits
 
 CONTENT, STYLE = "relu3_3", ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
@@ -56,6 +60,8 @@ class Config(Options):
     """Rows and columns of the photos, which are cut square in their middle."""
     batch: int = 4
     """Photos per step."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation: the release's or the paper's."""
     blocks: int = 5
     """Residual blocks."""
     width: int = 32
@@ -82,11 +88,13 @@ class Config(Options):
         self.at_least(8 * self.blocks + 4, "size")
         self.at_least(0, "lr", "content_weight", "style_weight", "smooth_weight")
         self.at_least(1 / 64, "vgg_width")
+        if self.weights and self.vgg_width != 1:
+            raise UserError("--vgg-width is for random parameters; --weights are of the whole VGG-16")
 
 
 CONFIGS = {
     "quick": Config(
-        source="rooms", size=64, blocks=2, width=8, vgg_width=0.25, batch=4, steps=300, style_weight=50.0,
+        source="rooms", size=64, blocks=2, width=8, vgg_width=0.25, batch=4, steps=300, style_weight=500.0,
         save_every=100,
     ),
     "paper": Config(weights="timm/vgg16.tv_in1k"),
@@ -100,7 +108,7 @@ ABOUT = {
 def recipe(config: Config) -> Recipe:
     """The stage, the loss, the scores."""
     image = (1, config.size, config.size, 3)
-    net = Net("style", StyleNet(config.blocks, config.width), (image,))
+    net = Net("style", StyleNet(config.blocks, config.width, config.norm), (image,))
     vgg = Net("vgg", VGGFeatures(16, STYLE, config.vgg_width), (image,))
     wanted = style_picture(config)[None]
 
@@ -108,12 +116,16 @@ def recipe(config: Config) -> Recipe:
         seen = lambda x: vgg(params, carry, x)[0]  # noqa: E731
         features = seen(made)
         style = {name: gram(x) for name, x in seen(jnp.asarray(wanted)).items()}
-        return {"content": feature_loss(features[CONTENT], seen(photo)[CONTENT]), "style": style_loss(features, style)}
+        return {
+            "content": feature_loss(features[CONTENT], seen(photo)[CONTENT]),
+            "style": style_loss(features, style, mean=True),
+        }
 
     def loss(params, carry, batch, key):
         made, moved = net(params, carry, batch["image"], train=True, key=key)
         parts = losses(params, carry, made, batch["image"]) | {"smooth": total_variation(made)}
-        weights = dict(content=config.content_weight, style=config.style_weight, smooth=config.smooth_weight)
+        smooth = config.smooth_weight * len(made) / 2 * 255**2  # see total_variation
+        weights = dict(content=config.content_weight, style=config.style_weight, smooth=smooth)
         total = sum(weights[name] * value for name, value in parts.items())
         return total, Aux(moved, {f"style/{name}": value for name, value in parts.items()})
 
@@ -175,13 +187,8 @@ def render(style: np.ndarray, example: Example, prediction: Batch) -> dict[str, 
     return {"styled": strip([Panel(name, eight_bits(x)) for name, x in three.items()])}
 
 
-def eight_bits(image: np.ndarray) -> np.ndarray:
-    """[0, 1] -> uint8, clipped."""
-    return np.uint8(255 * np.clip(image, 0, 1) + 0.5)
-
-
 def photo(config: Config, image: UInt8[np.ndarray, "h w 3"]) -> Example:
-    """Anyone's photo at its own size."""
+    """The photo's RGB over 255, float32 [h, w, 3]."""
     return {"image": (image / 255).astype(np.float32)}
 
 

@@ -8,14 +8,16 @@ Workshops 2017 (arXiv 1707.02921). SRResNet: Ledig et al., CVPR 2017 (arXiv 1609
     python -m experiments.sr_div2k edsr_x4 --start runs/sr_div2k-edsr_x2
     python -m pixlab evaluate runs/sr_div2k-edsr_x2 --source set5
 
-Random crops of 48x48 pixels of low resolution, turned and mirrored, and the mean absolute error. x3 and x4 start from
-the finished network for x2. Photos that are scored are shrunk to 8 bits as MATLAB does; DIV2K is scored by RGB, the
-other sets by the luminance of the 8-bit answer. `--ensemble` predicts with the mean over eight ways to lay the photo
-down, the paper's EDSR+.
+Random crops of 48x48 pixels of low resolution, turned and mirrored, and the mean absolute error. With `--start`, x3 and
+x4 begin with what the finished network for x2 has learnt. Photos that are scored are shrunk to 8 bits as MATLAB does;
+DIV2K is scored by RGB, the other sets by the luminance of the 8-bit answer. `--ensemble` predicts with the mean over
+eight flips and transpositions, the paper's EDSR+; `experiments.sr_table RUN --ensemble` scores a run so without
+training it again.
 
-What differs from the papers: losses are of colours in [0, 1], not 0..255, which Adam hardly notices; no batch is
-skipped for its large error, as in the first release; MDSR draws one enlargement per step. SRResNet learns from DIV2K,
-not from 350,000 ImageNet photos, and its tests leave out as much border as EDSR's.
+What differs from the papers: losses are of colours in [0, 1], not 0..255, which Adam hardly notices; batches of large
+error are learnt from, which the first release skips. MDSR draws one enlargement per step, as its release does, but
+Adam's momentum moves the others too. SRResNet learns from DIV2K, not from ImageNet, and its tests are cut and measured
+as EDSR's, not by the paper's own program.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.sr_published import published
+from experiments.sr_published import reported_as
 from pixlab import superres_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
@@ -83,8 +85,8 @@ class Config(SuperresOptions):
         self.at_least(0, "lr", "halve", "residual_scale")
         if self.net == "mdsr":
             self.one_of("scale", SCALES)
-        if self.net == "srresnet" and self.residual_scale != 1:
-            raise UserError("--residual-scale is EDSR's; --net srresnet has none")
+        if self.net != "edsr" and self.residual_scale != 1:
+            raise UserError(f"--residual-scale is EDSR's; --net {self.net} has none")
 
 
 BASELINE, FULL = Config(), Config(blocks=32, width=256, residual_scale=0.1)
@@ -95,7 +97,7 @@ CONFIGS = {
     ),
     **{f"edsr_baseline_x{scale}": dataclasses.replace(BASELINE, scale=scale) for scale in SCALES},
     **{f"edsr_x{scale}": dataclasses.replace(FULL, scale=scale) for scale in SCALES},
-    "mdsr": Config(net="mdsr", blocks=80, steps=1_000_000),
+    "mdsr": Config(net="mdsr", blocks=80, steps=650_000),
     "mdsr_baseline": Config(net="mdsr", steps=650_000),
     "srresnet": Config(net="srresnet", scale=4, patch=24, steps=1_000_000, halve=0, test="set5"),
     "few": Config(
@@ -105,7 +107,10 @@ CONFIGS = {
 ABOUT = {
     "quick": "Minutes on a laptop: a small EDSR, x2, on pictures of procedural rooms.",
     **{f"edsr_baseline_x{scale}": f"EDSR's baseline of 16 blocks, x{scale}." for scale in SCALES},
-    **{f"edsr_x{scale}": f"EDSR of 32 wide blocks, x{scale}." for scale in SCALES},
+    **{
+        f"edsr_x{scale}": f"EDSR of 32 wide blocks, x{scale}{', to begin by --start' * (scale > 2)}."
+        for scale in SCALES
+    },
     "mdsr": "MDSR of 80 blocks for x2, x3 and x4; --scale says which is scored.",
     "mdsr_baseline": "MDSR of 16 blocks.",
     "srresnet": "SRResNet, x4: SRGAN's generator without its adversary.",
@@ -160,18 +165,17 @@ def reported(config: Config) -> dict[str, dict[str, float]]:
     """What the papers report on these photos."""
     (column,) = superres_task.metrics(config, "colour")
     names = {"edsr": ("EDSR baseline", "EDSR"), "mdsr": ("MDSR",), "srresnet": ("SRResNet",)}[config.net]
-    rows = published(("bicubic", *names), config.test, config.scale)
-    return {name: {f"{column}/{score}": value for score, value in row.items()} for name, row in rows.items()}
+    return reported_as(column, names, config.test, config.scale)
 
 
 def tiles(config: Config):
     """See superres_task.tiles: two pixels for each block and what comes before and after them."""
     around = {"edsr": 5, "mdsr": 13, "srresnet": 10}[config.net]
-    return superres_task.tiles(config, 2 * config.blocks + around)
+    return superres_task.tiles(config, 2 * config.blocks + around, config.width)
 
 
 def photo(config: Config, image):
-    """See superres_task.photo."""
+    """The photo's RGB over 255, float32 [h, w, 3]."""
     return superres_task.photo(config, "colour", image)
 
 

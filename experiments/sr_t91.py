@@ -16,11 +16,13 @@ with its border pixels repeated. Scores are SRCNN's: luminance of 8 bits, `scale
 photo never rounded.
 
 What differs from the papers: configs that name a scale, and `quick`, learn by Adam with cosine decay at one rate for
-all layers, from windows that are turned and mirrored; `srcnn`, `fsrcnn` and `vdsr` have the papers' optimisers. FSRCNN
-learns from T91 alone, without the second round with General-100; its release's rate is for another normalisation of the
-loss than is known here, so the mean over the batch of half the sum is taken, as SRCNN's. ESPCN's small photos are
-bicubic, not blurred by a Gaussian and subsampled, since that is what the tests have. VDSR's other 200 photos are given
-by `--source t91+photos:PATH`.
+all layers, from windows that are turned and mirrored; `srcnn` and `vdsr` have the papers' optimisers, FSRCNN and ESPCN
+have no such config. FSRCNN learns from windows of 32x32 pixels of low resolution and ESPCN of 24x24, without the border
+that zeros around would reach, where their papers have 10, 7 or 6 and 17; both learn from photos made smaller as well,
+as FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are bicubic, not blurred by
+a Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7 and 0.5 first, as a port
+of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's photos for classification, not from all
+windows of those for detection.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ from typing import Literal
 import jax.numpy as jnp
 import optax
 
-from experiments.sr_published import published
+from experiments.sr_published import reported_as
 from pixlab import superres_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.degrade import Kind
+from pixlab.data.photos import split_names
 from pixlab.data.pipeline import Data
 from pixlab.data.superres import Crop
 from pixlab.data.windows import Cut
+from pixlab.errors import UserError
 from pixlab.losses.reconstruction import half_sum_of_squares, l2
 from pixlab.models.espcn import ESPCN
 from pixlab.models.fsrcnn import FSRCNN
@@ -84,6 +88,16 @@ class Config(SuperresOptions):
         self.one_of("windows", ((9, 1, 5), (9, 3, 5), (9, 5, 5)))
         if self.optimiser == "sgd":
             self.one_of("net", ("srcnn", "vdsr"))
+        if self.net == "vdsr":
+            self.one_of("scale", (2, 3, 4))
+            if large(self.source):
+                raise UserError(
+                    "--net vdsr keeps all windows in memory: give smaller --source, such as t91+photos:PATH"
+                )
+        if self.net != "srcnn" and self.windows != (9, 1, 5):
+            raise UserError("--windows are SRCNN's")
+        if self.net != "vdsr" and self.depth != 20:
+            raise UserError("--depth is VDSR's")
 
 
 LENGTHS = {"srcnn": (30_000, 64), "fsrcnn": (50_000, 16), "espcn": (50_000, 16)}  # steps, windows per step
@@ -120,7 +134,7 @@ ABOUT = {
     "srcnn_955": "SRCNN 9-5-5 from ImageNet, the paper's best.",
     "vdsr": "VDSR as its paper trains it, from T91 and 200 photos of BSDS500 in a folder bsd200.",
 }
-CLIP = 0.01  # theta of VDSR's adjustable clipping, which the paper leaves open: no step is larger
+CLIP = 0.01  # theta of VDSR's adjustable clipping, which the paper leaves open: what a gradient adds to a step at most
 
 
 def kind(config: Config) -> Kind:
@@ -130,15 +144,22 @@ def kind(config: Config) -> Kind:
 
 def cut(config: Config) -> Cut | Crop:
     """How windows are cut for the network, and how much of their border it does not answer for."""
-    if config.source.startswith(("imagenet2012", "places365_small", "div2k")):  # too many to keep all windows
-        return Crop(33 // config.scale)
     turned = dict(turns=True, flips=True) if config.optimiser == "adam" else {}
-    if config.net == "srcnn":
-        return Cut(33, 14, border=(sum(config.windows) - 3) // 2, **turned)
     if config.net == "vdsr":
         return Cut(41, 41, downsizes=(1.0, 0.7, 0.5), turns=True, flips=True)
-    size, seen = {"fsrcnn": (32, 6 + -(-4 // config.scale)), "espcn": (24, 4)}[config.net]  # an answer sees so far
-    return Cut(size, size // 2, border=seen * config.scale, downsizes=(1.0, 0.9, 0.8, 0.7, 0.6), **turned)
+    border = (sum(config.windows) - 3) // 2
+    size, stride, downsizes = 33, 14, (1.0,)
+    if config.net != "srcnn":
+        size, seen = {"fsrcnn": (32, 6 + -(-4 // config.scale)), "espcn": (24, 4)}[config.net]
+        border, stride, downsizes = seen * config.scale, size // 2, (1.0, 0.9, 0.8, 0.7, 0.6)
+    if large(config.source):  # too many photos to keep all windows
+        return Crop(-(-size // config.scale) if config.net == "srcnn" else size, border=border, **turned)
+    return Cut(size, stride, border=border, downsizes=downsizes, **turned)
+
+
+def large(source: str) -> bool:
+    """Whether photos are too many to be kept in memory with all their windows."""
+    return bool({"imagenet2012", "places365_small", "div2k"} & set(split_names(source)))
 
 
 def networks(config: Config) -> tuple[Net, Net]:
@@ -160,9 +181,8 @@ def recipe(config: Config) -> Recipe:
     error = l2 if config.optimiser == "adam" else half_sum_of_squares
 
     def loss(params, carry, batch, key):
-        out, truth = learns(params, carry, batch["image"], train=True, key=key)[0], batch["high"]
-        size = tuple(map(min, out.shape[1:3], truth.shape[1:3]))
-        return error(middle(out, size), middle(truth, size)), Aux()
+        out, _ = learns(params, carry, batch["image"], train=True, key=key)
+        return error(middle(out, batch["high"].shape[1:3]), batch["high"]), Aux()
 
     def predict(params, carry, batch):
         return {"high": tested(params, carry, batch["image"])[0]}
@@ -199,8 +219,7 @@ def data(config: Config) -> Data:
 def reported(config: Config) -> dict[str, dict[str, float]]:
     """What the papers report of this network on these photos."""
     (column,) = superres_task.metrics(config, kind(config))
-    rows = published(("bicubic", *NETS[config.net][1]), config.test, config.scale)
-    return {name: {f"{column}/{score}": value for score, value in row.items()} for name, row in rows.items()}
+    return reported_as(column, ("bicubic", *NETS[config.net][1]), config.test, config.scale)
 
 
 def tiles(config: Config):
@@ -210,7 +229,8 @@ def tiles(config: Config):
 
 
 def photo(config: Config, image):
-    """See superres_task.photo."""
+    """Luminance of the photo (BT.601, 16..235, rounded) over 255, float32 [h, w, 1]; for SRCNN and VDSR enlarged by
+    bicubic interpolation as MATLAB has it."""
     return superres_task.photo(config, kind(config), image)
 
 

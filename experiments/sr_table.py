@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -18,14 +19,16 @@ from experiments.sr_published import published
 from pixlab import mesh, shipped
 from pixlab.data.pipeline import eval_batches
 from pixlab.errors import UserError
-from pixlab.evaluate import Evaluator
+from pixlab.evaluate import Evaluator, Predict
+from pixlab.predict_command import note
+from pixlab.records import public
 from pixlab.run import Run
 from pixlab.superres_task import SuperresOptions
 
 LUMINANCE = ("bicubic", "SRCNN, 91 images", "SRCNN", "FSRCNN", "ESPCN", "VDSR")
 METHODS = {
     "luminance": LUMINANCE,
-    "rgb_luminance": (*LUMINANCE, "SRResNet", "SRGAN", "EDSR"),
+    "rgb_luminance": ("SRResNet", "SRGAN", "EDSR"),
     "rgb": ("EDSR baseline", "EDSR", "MDSR"),
 }
 Scores = dict[str, dict[str, float]]  # of a row: {test set: {"psnr", "ssim"}}
@@ -52,41 +55,54 @@ class Command:
 
 def rows(command: Command) -> dict[tuple[str, int], dict[str, Scores]]:
     """{(protocol, scale): {row: scores}}. Raises UserError for runs of something else, and without any."""
-    names = command.runs or tuple(shipped.names())
+    if not command.tests:
+        raise UserError("--tests: give at least one set of photos")
     tables: dict[tuple[str, int], dict[str, Scores]] = {}
-    for name in names:
-        run = Run.open(name)
-        if not isinstance(run.config, SuperresOptions):
-            raise UserError(f"{name}: not a run of super-resolution ({run.experiment.name})")
-        runs = {label(run): run}
-        if command.ensemble and hasattr(run.config, "ensemble"):
-            turned = Run(run.folder, run.experiment, dataclasses.replace(run.config, ensemble=True))
-            runs[f"{label(run)}+"] = turned
-        for row, one in runs.items():
+    for name, run in opened(command.runs or tuple(shipped.names())).items():
+        for row, one in variants(name, run, command.ensemble):
             for test in command.tests:
-                for predicts, protocol, scores in scored(one, test, row):
-                    table = tables.setdefault((protocol, run.config.scale), {})
-                    table.setdefault(predicts, {}).setdefault(test, scores)
+                on = one.on(test)
+                (column,) = on.recipe.metrics
+                table = tables.setdefault((column.rpartition("_x")[0], on.config.scale), {})
+                for baseline, predict in on.experiment.baselines(on.config, on.data()).items():
+                    if test not in table.setdefault(baseline, {}):
+                        table[baseline][test] = scores(on, predict)
+                table.setdefault(row, {})[test] = scores(on, on.recipe.predict)
     if not tables:
         raise UserError("no weights are shipped; give run folders of super-resolution")
     return {key: tables[key] for key in sorted(tables)}
 
 
-def label(run: Run) -> str:
-    """What a run is called in the table."""
-    return run.folder.name
+def opened(names: Sequence[str]) -> dict[str, Run]:
+    """{row: run}; runs of one name go by their whole path. Raises UserError for runs of something else."""
+    runs = {}
+    for name in names:
+        run = Run.open(name)
+        if not isinstance(run.config, SuperresOptions):
+            raise UserError(f"{name}: not a run of super-resolution ({run.experiment.name})")
+        note(run.unfinished)
+        runs[name if run.folder.name in runs else run.folder.name] = run
+    return runs
 
 
-def scored(run: Run, test: str, name: str) -> list[tuple[str, str, dict[str, float]]]:
-    """(row, protocol, scores) of the run on a test set, and of interpolation."""
-    config = dataclasses.replace(run.config, source="", test=test)
-    again, data = Run(run.folder, run.experiment, config), run.experiment.data(config)
-    again.state, found = run.state, []
-    for row, predict in [*run.experiment.baselines(config, data).items(), (name, again.recipe.predict)]:
-        scores = Evaluator(predict, again.recipe.metrics, run.mesh)(again.state, eval_batches(data, "test"))
-        protocol = next(iter(scores)).partition("/")[0].rpartition("_x")[0]
-        found.append((row, protocol, {key.rpartition("/")[2]: value for key, value in scores.items()}))
+def variants(name: str, run: Run, ensemble: bool) -> list[tuple[str, Run]]:
+    """(row, run) of a run: at each scale that its network has learnt, and EDSR+ where that is asked for."""
+    scales = (2, 3, 4) if getattr(run.config, "net", "") in ("vdsr", "mdsr") else (run.config.scale,)
+    plus = {name: False, f"{name}+": True} if ensemble and hasattr(run.config, "ensemble") else {name: None}
+    found = []
+    for scale in scales:
+        for row, turned in plus.items():
+            changed = dict(scale=scale) | ({} if turned is None else dict(ensemble=turned))
+            other = Run(run.folder, run.experiment, dataclasses.replace(run.config, **changed))
+            other.state = run.state
+            found.append((row, other))
     return found
+
+
+def scores(run: Run, predict: Predict) -> dict[str, float]:
+    """{"psnr", "ssim"} of what `predict` makes of the run's test photos."""
+    found = Evaluator(predict, run.recipe.metrics, run.mesh)(run.state, eval_batches(run.data(), "test"))
+    return {name.rpartition("/")[2]: value for name, value in found.items()}
 
 
 def markdown(tables: dict[tuple[str, int], dict[str, Scores]], tests: Sequence[str]) -> list[str]:
@@ -94,10 +110,11 @@ def markdown(tables: dict[tuple[str, int], dict[str, Scores]], tests: Sequence[s
     lines = []
     for (protocol, scale), ours in tables.items():
         lines += [f"## x{scale}, {TITLES[protocol]}", ""]
-        lines += [f"|  | {' | '.join(tests)} |", f"| --- |{' --: |' * len(tests)}"]
+        lines += [f"|  | {' | '.join(map(public, tests))} |", f"| --- |{' --: |' * len(tests)}"]
         theirs = {test: published(METHODS[protocol], test, scale) for test in tests}
-        for row, scores in ours.items():
-            lines.append(f"| **{row}** | {' | '.join(cell(scores.get(test, {})) for test in tests)} |")
+        theirs |= {test: {} for test in tests if (test == "div2k") != (protocol == "rgb")}
+        for row, measured in ours.items():
+            lines.append(f"| **{row}** | {' | '.join(cell(measured.get(test, {})) for test in tests)} |")
         for method in METHODS[protocol]:
             if any(method in theirs[test] for test in tests):
                 cells = [cell(theirs[test].get(method, {})) for test in tests]
@@ -106,15 +123,16 @@ def markdown(tables: dict[tuple[str, int], dict[str, Scores]], tests: Sequence[s
     return lines
 
 
-def cell(scores: dict[str, float]) -> str:
+def cell(known: dict[str, float]) -> str:
     """PSNR / SSIM, as far as they are known."""
-    parts = [f"{scores[name]:.{digits}f}" for name, digits in (("psnr", 2), ("ssim", 4)) if name in scores]
+    parts = [f"{known[name]:.{digits}f}" for name, digits in (("psnr", 2), ("ssim", 4)) if name in known]
     return " / ".join(parts)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """The command line; mistakes end in one line and exit status 2."""
     words = sys.argv[1:] if args is None else list(args)
+    shown = shlex.join(["python", "-m", "experiments.sr_table", *map(public, words)])
     command = tyro.cli(Command, args=words, prog="python -m experiments.sr_table")
     mesh.setup()
     try:
@@ -124,18 +142,17 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     print("\n".join(lines))
     if command.out:
-        how = f"`{' '.join(['python -m experiments.sr_table', *words])}`"
         about = [
             "# Super-resolution",
             "",
-            f"{how}: PSNR in dB / SSIM, means over the photos of a set. Rows in bold",
-            "were measured by this command, the others are what papers report, as later papers quote them",
-            "(`experiments/sr_published.py`). Those networks saw more: SRCNN and ESPCN photos of ImageNet, FSRCNN 100",
-            "photos more than ours, VDSR 200 more, EDSR 800 large ones.",
+            f"`{shown}`: PSNR in dB / SSIM, means over the photos of a set. Rows in bold were measured by this",
+            "command, the others are what papers report, as later papers quote them (`experiments/sr_published.py`),",
+            "of networks that saw more photos than T91's, but for the row that says so.",
             "",
         ]
+        pathlib.Path(command.out).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(command.out).write_text("\n".join([*about, *lines]))
 
 
-if __name__ == "__main__":
+if __baseline_ == "__main__":
     main()

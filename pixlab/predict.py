@@ -26,15 +26,16 @@ def predict(
 ) -> Iterator[tuple[Batch, dict[str, Any]]]:
     """(prediction, pictures by suffix) for each uint8 photo [h,w,3], in their order, each taken when its turn comes.
 
-    Photos go through the network `batch` at a time. One that is larger than a window of the experiment's `tiles` goes
-    by itself, window by window; with `progress`, standard error says how far it is. Without `maps` predictions are {}:
-    those of a large photo take several times the memory of its pictures.
+    Photos go through the network `batch` at a time; where there are `tiles`, one for each device. One that is larger
+    than a window of the experiment's `tiles` goes by itself, window by window; with `progress`, standard error says how
+    far it is. Without `maps` predictions are {}: those of a large photo take several times the memory of its pictures.
     Raises UserError for what is no photo, and for experiments that do not say how to predict on photos.
     """
     experiment, config = run.experiment, run.config
     if experiment.photo is None or experiment.export is None:
         raise UserError(f"{experiment.name} does not say how to predict on photos")
     apply, tiles = _apply(run), experiment.tiles(config)
+    batch = batch if tiles is None else run.mesh.size  # small photos are about as large as windows
     waiting: list[np.ndarray] = []
     for number, photo in enumerate(photos, 1):
         _check(photo)

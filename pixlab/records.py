@@ -92,11 +92,11 @@ def scores_elsewhere(run: Run, source: str, data: str = "") -> Record:
 
     The baselines are fitted to the run's own training images, as the run is.
     """
-    other = run.data(source)
+    other, metrics = run.data(source), run.on(source).recipe.metrics
     own = run.experiment.baselines(run.config, run.experiment.data(run.config))
     empty = run.state.replace(params={}, carry={})
     rows = {
-        name: Evaluator(predict, run.recipe.metrics, run.mesh)(state, eval_batches(other, "test"))
+        name: Evaluator(predict, metrics, run.mesh)(state, eval_batches(other, "test"))
         for name, predict, state in [("", run.recipe.predict, run.state), *((n, p, empty) for n, p in own.items())]
     }
     about = {

@@ -25,6 +25,19 @@ TITLES = {
 }
 
 
+TITLES |= {
+    f"{kind}_x{scale}": f"Super-resolution x{scale} ({what})"
+    for kind, what in (
+        ("luminance", "PSNR in dB and SSIM of luminance, from luminance never rounded when small"),
+        ("rgb_luminance", "PSNR in dB and SSIM of the luminance of 8-bit colours"),
+        ("rgb", "PSNR in dB and SSIM of 8-bit colours"),
+    )
+    for scale in (2, 3, 4, 8)
+}
+TITLES["style_loss"] = "Style transfer (losses)"
+DECIMALS = {"psnr": 2, "ssim": 4}  # as papers have them
+
+
 class Row(NamedTuple):
     """A row of a table: what predicts, on which data, its scores by column, and the numbers of the runs it is from."""
 
@@ -85,7 +98,7 @@ def replace_section(readme: str, text: str) -> str:
 
 def _table(table: Sequence[Row]) -> str:
     columns = list(dict.fromkeys(name for row in table for name in row.scores))
-    decimals = {name: _decimals([row.scores[name] for row in table if name in row.scores]) for name in columns}
+    decimals = {name: _decimals(name, [row.scores[name] for row in table if name in row.scores]) for name in columns}
     heads = ["", "data", *(name.partition("/")[2] or name for name in columns), "run"]
     lines = [heads, ["---", "---", *["--:"] * len(columns), "---"]]
     for row in table:
@@ -95,7 +108,9 @@ def _table(table: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _decimals(column: Sequence[float]) -> int:
+def _decimals(name: str, column: Sequence[float]) -> int:
+    if (score := name.rpartition("/")[2]) in DECIMALS:
+        return DECIMALS[score]
     return 1 if max(map(abs, column)) >= 10 else 3
 
 

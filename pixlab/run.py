@@ -112,11 +112,18 @@ class Run:
                 raise UserError(f"{self.folder}: has made {done} of its {self.recipe.steps} steps; let it end first")
             return jax.device_get(eval_params(self.state))
 
+    def on(self, source: str) -> Run:
+        """The run as if its data were of another `source`; where training and testing have one each, the latter's."""
+        if not source:
+            return self
+        changed = dict(source="", test=source) if hasattr(self.config, "test") else dict(source=source)
+        other = Run(self.folder, self.experiment, dataclasses.replace(self.config, **changed))
+        other.state = self.state
+        return other
+
     def data(self, source: str = "") -> Data:
-        """The run's data, or the same of another `source`; where training and testing have one each, of the latter."""
-        if source and hasattr(self.config, "test"):
-            return self.experiment.data(dataclasses.replace(self.config, source="", test=source))
-        return self.experiment.data(dataclasses.replace(self.config, source=source) if source else self.config)
+        """The run's data, or the same of another `source`."""
+        return self.experiment.data(self.on(source).config)
 
     @property
     def tested(self) -> str:
@@ -124,12 +131,13 @@ class Run:
         return getattr(self.config, "test", "") or getattr(self.config, "source", "the run")
 
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
-        """{metric: value} over a split, on the run's own data or on another `source`."""
+        """{metric: value} over a split, on the run's own data or on another `source`, as that is scored."""
         data = self.data(source)
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
         predict = predict_after(self.recipe, int(self.state.step))
-        return Evaluator(predict, self.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
+        metrics = self.on(source).recipe.metrics
+        return Evaluator(predict, metrics, self.mesh)(self.state, eval_batches(data, split))
 
     def predict(
         self, photos: Iterable[np.ndarray], *, batch: int = 8, maps: bool = True, progress: bool = False

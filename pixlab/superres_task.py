@@ -79,9 +79,13 @@ def render(example: Example, prediction: Batch) -> dict[str, UInt8[np.ndarray, "
     three = {"bicubic": example["bicubic"], "this run": prediction["high"], "truth": example["high"]}
     top, left = busiest(example["high"])
     parts = {name: x[top : top + DETAIL, left : left + DETAIL] for name, x in three.items()}
-    eight = {name: np.uint8(255 * np.clip(x, 0, 1) + 0.5) for name, x in parts.items()}
-    rgb = {name: x.repeat(3, -1) if x.shape[-1] == 1 else x for name, x in eight.items()}
-    return {"detail": strip([Panel(name, x) for name, x in rgb.items()])}
+    rgb = {name: x.repeat(3, -1) if x.shape[-1] == 1 else x for name, x in parts.items()}
+    return {"detail": strip([Panel(name, eight_bits(x)) for name, x in rgb.items()])}
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """[0, 1] -> uint8, rounded and clipped."""
+    return np.uint8(255 * np.clip(image, 0, 1) + 0.5)
 
 
 def started(folder: str) -> Callable[[Nets], Nets]:
@@ -115,10 +119,14 @@ def busiest(image: np.ndarray) -> tuple[int, int]:
     return tuple(int(n) for n in np.unravel_index(inside.argmax(), inside.shape))
 
 
-def tiles(config: SuperresOptions, radius: float) -> Tiles:
-    """Windows of large photos for a network whose answer depends on `radius` pixels of the photo on each side."""
+def tiles(config: SuperresOptions, radius: float, width: int = 64) -> Tiles:
+    """Windows of large photos for a network whose answer depends on `radius` pixels of the photo on each side.
+
+    So large that the network's largest maps, `width` of them at high resolution, take 200 MB, but four halos at least.
+    """
     halo = math.ceil(radius) + 3  # the bicubic interpolation before or beside it sees two, its phase may take one
-    return Tiles(max(256, 4 * halo), halo, config.scale)
+    side = math.isqrt(50_000_000 // (width * config.scale**2))
+    return Tiles(max(side, 4 * halo), halo, config.scale)
 
 
 def photo(config: SuperresOptions, kind: Kind, image: UInt8[np.ndarray, "h w 3"]) -> Example:
@@ -136,4 +144,4 @@ def export(
         ycbcr = imresize(rgb_to_ycbcr(np.float32(image) / 255), float(config.scale)).astype(np.float32)
         ycbcr[..., :1] = high
         high = ycbcr_to_rgb(ycbcr)
-    return {f"x{config.scale}": np.uint8(255 * np.clip(high, 0, 1) + 0.5)}
+    return {f"x{config.scale}": eight_bits(high)}

@@ -11,8 +11,11 @@ from PIL import Image
 from experiments import perceptual_sr, perceptual_style, sr_div2k, sr_t91, srgan_div2k
 from experiments.sr_published import published
 from pixlab import cli, superres_task
-from pixlab.core import make_step, start
+from pixlab.core import enter, make_step, start
+from pixlab.data import superres
+from pixlab.data.photos import decoded
 from pixlab.errors import UserError
+from pixlab.metrics.fidelity import comparable
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from pixlab.nn.imresize import imresize
 from pixlab.predict import predict
@@ -48,12 +51,11 @@ def test_luminance_gets_bicubic_colours():
     assert np.abs(colour - 255 * rgb).max() <= 0.5001
 
 
-def test_published_rows():
+def test_published_rows_are_found_by_set_and_scale():
     assert published(("bicubic", "SRCNN"), "set14", 3) == {
         "bicubic": {"psnr": 27.55, "ssim": 0.7742},
         "SRCNN": {"psnr": 29.28, "ssim": 0.8209},
     }
-    assert published(("SRCNN, 91 images",), "set5", 3) == {"SRCNN, 91 images": {"psnr": 32.39}}
     assert published(("EDSR", "SRCNN"), "div2k", 2) == {"EDSR": {"psnr": 35.03}}
     assert published(("SRCNN",), "photos:mine", 3) == published(("SRCNN",), "set5", 8) == {}
 
@@ -76,7 +78,7 @@ def test_a_window_is_learnt_where_its_border_does_not_matter(net, windows):
     assert np.std(np.asarray(alone)) > 0
 
 
-def test_vdsr_makes_no_larger_steps_than_its_clipping_allows():
+def test_vdsrs_clipping_bounds_what_a_gradient_adds():
     config = sr_t91.Config(net="vdsr", optimiser="sgd", lr=0.1, steps=8)
     tx = sr_t91.optimiser(config)
     weight = {"w": jnp.asarray([1.0, -2.0])}
@@ -128,8 +130,6 @@ def test_srgan_warms_up_its_generator_alone_and_then_trains_both(adversaries):
     state = start(recipe, jax.random.key(0))
     warm, logs = jax.jit(make_step(recipe.stages[0]))(state, batch, jax.random.key(1))
     assert differ(state.params, warm.params) == {"generator"} and set(logs) == {"warm-up/loss", "warm-up/grad_norm"}
-    from pixlab.core import enter
-
     both, logs = jax.jit(make_step(recipe.stages[1]))(enter(recipe.stages[1], warm), batch, jax.random.key(1))
     assert differ(warm.params, both.params) == {"generator", "discriminator"}
     assert differ(warm.carry, both.carry) == {"generator", "discriminator"}  # each moves its own statistics
@@ -167,6 +167,37 @@ def test_a_larger_scale_starts_from_what_a_smaller_one_has_learnt(tmp_path):
     )
     with pytest.raises(UserError, match="none of its parameters"):
         superres_task.started(str(tmp_path / "x2"))({"other": {"kernel": jnp.zeros(3)}})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *[sr_t91.Config(scale=n) for n in (2, 3, 4)],
+        *[sr_t91.Config(net=net, scale=n) for net in ("fsrcnn", "espcn") for n in (2, 3, 4)],
+        sr_t91.Config(net="vdsr", scale=3, depth=5),
+        *[sr_div2k.Config(blocks=n, width=2, scale=4) for n in (1, 2)],
+        sr_div2k.Config(net="mdsr", blocks=1, width=2, scale=3),
+        sr_div2k.Config(net="srresnet", blocks=2, width=2, scale=3),
+    ],
+    ids=lambda config: f"{config.net}-x{config.scale}",
+)
+def test_no_answer_depends_on_more_than_the_halo(config):
+    """The gradient of one pixel of the answer, with respect to all that the network sees."""
+    module = sr_t91 if isinstance(config, sr_t91.Config) else sr_div2k
+    recipe = module.recipe(config)
+    halo = module.tiles(config).halo
+    unit = config.scale if config.net in ("srcnn", "vdsr") else 1  # of pixels that the network sees, for one of a photo
+    side = (2 * halo + 3) * unit
+    channels = 1 if module is sr_t91 else 3
+    params, carry = recipe.init(jax.random.key(0))
+    image = jnp.asarray(np.random.default_rng(0).random((1, side, side, channels)), jnp.float32)
+    reach = 0
+    for phase in {0, config.scale - 1}:  # of the first and the last pixel that the middle one becomes
+        at = (side // unit // 2) * config.scale + phase
+        answer = jax.grad(lambda x, at=at: recipe.predict(params, carry, {"image": x})["high"][0, at, at].sum())
+        rows = np.flatnonzero(np.abs(np.asarray(answer(image))).sum((0, 2, 3))) // unit
+        reach = max(reach, *np.abs(rows - side // unit // 2).tolist())
+    assert 0 < reach <= halo - 2 and halo <= reach + 7  # two are left for bicubic interpolation; little is wasted
 
 
 @pytest.mark.parametrize(
@@ -213,6 +244,11 @@ def test_windows_put_together_are_the_whole(module, config, tmp_path):
         (sr_t91.Config(net="espcn", optimiser="sgd"), "--net must be one of"),
         (sr_div2k.Config(net="srresnet", residual_scale=0.1), "EDSR's"),
         (sr_div2k.Config(net="mdsr", scale=8), "--scale must be one of"),
+        (sr_t91.Config(net="vdsr", scale=8), "--scale must be one of"),
+        (sr_t91.Config(net="vdsr", source="t91+div2k"), "give smaller --source"),
+        (sr_t91.Config(net="espcn", windows=(9, 5, 5)), "SRCNN's"),
+        (sr_t91.Config(depth=5), "VDSR's"),
+        (perceptual_style.Config(weights="vgg16.pth", vgg_width=0.5), "whole VGG-16"),
     ],
 )
 def test_options_that_do_not_go_together(config, message):
@@ -232,3 +268,40 @@ def test_a_style_is_square_and_its_own_photo_keeps_its_content():
     again = recipe.predict(params, carry, {"image": photo, "photo": scored["styled"]})
     assert float(again["content"][0]) == pytest.approx(0, abs=1e-6) and float(scored["content"][0]) > 0
     assert set(recipe.predict(params, carry, {"image": photo})) == {"styled"}
+
+
+def test_a_run_is_scored_as_the_set_asks(tmp_path):
+    """By RGB on DIV2K, by luminance elsewhere, a grey photo by what it is."""
+    for name, mode in (("a", "RGB"), ("b", "L")):
+        pixels = np.random.default_rng(3).integers(0, 256, (40, 44, 3), np.uint8)
+        Image.fromarray(pixels).convert(mode).save(tmp_path / f"{name}.png")
+    config = sr_div2k.Config(blocks=1, width=4, patch=8, batch=2, steps=1, test="div2k")
+    run = Run(tmp_path, sr_div2k.experiment, config)
+    run.state = start(run.recipe, jax.random.key(0))
+    assert list(run.recipe.metrics) == ["rgb_x2"]
+    source = f"photos:{tmp_path}"
+    found = run.evaluate(source=source)
+    assert set(found) == {"rgb_luminance_x2/psnr", "rgb_luminance_x2/ssim"}
+    each = []
+    for path in sorted(tmp_path.glob("*.png")):
+        example = superres.test_example(decoded(path.read_bytes(), "photo"), scale=2, kind="colour")
+        made = run.recipe.predict(run.state.params, {}, {"image": jnp.asarray(example["image"])[None]})["high"][0]
+        pair = comparable(np.float64(made), np.float64(example["high"]), 2, channel="luminance", eight_bits=True)
+        each.append(10 * np.log10(255**2 / np.mean((pair[0] - pair[1]) ** 2)))
+    assert found["rgb_luminance_x2/psnr"] == pytest.approx(np.mean(each), abs=1e-3)
+
+
+@pytest.mark.parametrize("net", ["srcnn", "fsrcnn", "espcn"])
+def test_large_sets_give_pieces_that_fit_the_network(net):
+    config = sr_t91.Config(net=net, scale=3, source="imagenet2012")
+    crop = sr_t91.cut(config)
+    frame = {"image": np.random.default_rng(0).integers(0, 256, (200, 150, 3), np.uint8)}
+    rng = np.random.default_rng(0)
+    one = superres.train_example(frame, rng, scales=(3,), kind=sr_t91.kind(config), crop=crop)
+    recipe = sr_t91.recipe(dataclasses.replace(config, batch=1))
+    params, carry = recipe.init(jax.random.key(0))
+    batch = {name: jnp.asarray(x)[None] for name, x in one.items()}
+    loss = recipe.stages[0].objectives[net].loss
+    assert np.isfinite(jax.eval_shape(loss, params, carry, batch, jax.random.key(0))[0].size)
+    learns, _ = sr_t91.networks(config)
+    assert learns(params, carry, batch["image"])[0].shape[1] >= one["high"].shape[0] > 8

@@ -1,5 +1,6 @@
 """The table of super-resolution and the scores of how natural photos look: end to end on a tiny run."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,7 +49,7 @@ def test_the_table_has_a_part_for_each_protocol(runs, folder, tmp_path, capsys):
     out = tmp_path / "table.md"
     sr_table.main([str(runs / "grey"), str(runs / "colour"), "--tests", photos, "--ensemble", "--out", str(out)])
     text = capsys.readouterr().out
-    assert text.strip() in out.read_text() and "PATH" not in text
+    assert text.strip() in out.read_text() and str(folder) not in out.read_text()
     assert "x2, luminance from luminance" in text and "x2, luminance of 8-bit colours" in text
     assert all(f"| **{row}** |" in text for row in ("grey", "colour", "colour+", "bicubic"))
     found = sr_table.rows(sr_table.Command((str(runs / "grey"),), (photos,)))[("luminance", 2)]
@@ -65,7 +66,23 @@ def test_published_figures_stand_beside():
     text = "\n".join(sr_table.markdown(tables, ["set5", "set14"]))
     assert "| **bicubic** | 30.39 / 0.8682 |  |" in text
     assert "| bicubic (published) | 30.39 / 0.8682 | 27.55 / 0.7742 |" in text
-    assert "| SRCNN, 91 images (published) | 32.39 |  |" in text and "EDSR" not in text
+    assert "| VDSR (published) | 33.66 / 0.9213 | 29.77 / 0.8314 |" in text and "EDSR" not in text
+
+
+def test_figures_of_other_protocols_do_not():
+    ours = {"set5": {"psnr": 30.0}, "div2k": {"psnr": 30.0}}
+    tables = {("rgb_luminance", 2): {"a": {"set5": ours["set5"]}}, ("rgb", 2): {"a": {"div2k": ours["div2k"]}}}
+    text = "\n".join(sr_table.markdown(tables, ["set5", "div2k"]))
+    luminance, rgb = text.split("8-bit colours (DIV2K)")
+    assert "| EDSR (published) | 38.11 / 0.9601 |  |" in luminance
+    assert "| EDSR (published) |  | 35.03 |" in rgb and "VDSR" not in text
+
+
+def test_networks_of_all_scales_have_a_row_at_each(folder, tmp_path):
+    run = Run(tmp_path, sr_t91.experiment, sr_t91.Config(net="vdsr", depth=3, scale=3))
+    assert [one.config.scale for _, one in sr_table.variants("vdsr", run, False)] == [2, 3, 4]
+    params = [one.recipe.init(jax.random.key(0))[0] for _, one in sr_table.variants("vdsr", run, False)]
+    assert jax.tree.map(np.shape, params[0]) == jax.tree.map(np.shape, params[2])
 
 
 def test_without_runs_there_is_no_table(monkeypatch):
@@ -106,4 +123,3 @@ def test_options_that_do_not_go_together(runs, options, message):
 def test_other_runs_are_refused(runs):
     with pytest.raises(UserError, match="of colours"):
         perceptual_scores.scores(perceptual_scores.Command(str(runs / "grey"), pristine="photos:x"))
-    assert isinstance(Run.open(runs / "grey").config, sr_t91.Config)

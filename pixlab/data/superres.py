@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pixlab.data.degrade import Kind, enlarged, modcrop, piece, seen, truth
-from pixlab.data.photos import MEMORY, Kept, open_apart
+from pixlab.data.photos import MEMORY, Kept, open_apart, split_names
 from pixlab.data.pipeline import Data, Example, Source, Split
 from pixlab.data.windows import Cut, Windows, turned, whole
-from pixlab.errors import NoSplit
+from pixlab.errors import NoSplit, UserError
 from pixlab.nn.imresize import imresize
 
 
@@ -24,6 +24,7 @@ class Crop:
     size: int  # rows and columns, in pixels of low resolution
     turns: bool = False  # turned by 0, 90, 180 or 270 degrees at random
     flips: bool = False  # mirrored at random
+    border: int = 0  # pixels of high resolution that the truth lacks on each side, for networks that do not pad
     memory: int = MEMORY  # bytes of photos that are kept, since decoding takes longest
 
 
@@ -42,13 +43,16 @@ def superres_data(
 
     Names are those of `pixlab.data.photos`; an empty `test` stands for the test photos of `source`. `train` cuts all
     windows of small sets (Cut), or takes random pieces of large ones (Crop). `scales` are those that are trained on,
-    if not `scale` alone; then there are splits "x2", "x3" ... as well, the test photos at each of them.
+    if not `scale` alone.
 
     An example has "image", what the network sees (see `pixlab.data.degrade`), and the truth "high", float32 in [0, 1];
     a test example, which is a whole photo cut to multiples of its scale, also "bicubic", what interpolation makes of
-    it. Of a grey photo "high" has one channel. Raises UserError for photos that are not there.
+    it. Of a grey photo "high" has one channel. Raises UserError for photos that are not there, and for a set that would
+    be scored on the photos that are trained on.
     """
     scales, test, splits = tuple(scales) or (scale,), test or source, {}
+    if "general100" in split_names(source) and "general100" in split_names(test):
+        raise UserError("general100 has no photos of its own to test on; give another --test")
     if source:
         try:
             photos = open_apart(source, "train", test)
@@ -58,8 +62,7 @@ def superres_data(
         else:
             splits["train"] = train_split(photos, train, scales, kind)
     photos = open_apart(test, "test", source)
-    for name, of in {"test": scale, **({f"x{n}": n for n in scales} if len(scales) > 1 else {})}.items():
-        splits[name] = Split(photos, functools.partial(test_example, scale=of, kind=kind), alone=True)
+    splits["test"] = Split(photos, functools.partial(test_example, scale=scale, kind=kind), alone=True)
     return Data(batch=batch, splits=splits, workers=workers)
 
 
@@ -104,7 +107,8 @@ def train_example(
         free = [n // scale - crop.size for n in image.shape[:2]]
         top, left = (n // 2 if rng is None else int(rng.integers(n + 1)) for n in free)
         low, high = piece(photo | {"image": image}, scale, kind, top=top, left=left, size=crop.size)
-        pair = {"image": low.astype(np.float32), "high": high}
+        inside = slice(crop.border, side - crop.border)
+        pair = {"image": low.astype(np.float32), "high": high[inside, inside]}
         pair = whole(pair) if rng is None else turned(pair, rng, turns=crop.turns, flips=crop.flips)
         example |= pair if len(scales) == 1 else {f"{name}_x{scale}": x for name, x in pair.items()}
     return example

@@ -37,14 +37,15 @@ def gram(features: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:
 
 
 def style_loss(
-    features: Mapping[str, Float[Array, "b _ _ _"]], targets: Mapping[str, Float[Array, "_ _ _"]]
+    features: Mapping[str, Float[Array, "b _ _ _"]], targets: Mapping[str, Float[Array, "_ _ _"]], mean: bool = False
 ) -> Float[Array, ""]:
     """Squared distance of the `gram` of each layer from the target's, summed over the layers of `targets`.
 
-    Johnson et al., equation 4. `targets` are Gram matrices [b, c, c], or [1, c, c] for all images. The authors' release
-    divides each layer's also by c^2.
+    Johnson et al., equation 4. `targets` are Gram matrices [b, c, c], or [1, c, c] for all images. With `mean`, each
+    layer's is divided by c^2, as in the authors' release.
     """
-    each = (jnp.sum((gram(features[name]) - target) ** 2, (1, 2)) for name, target in targets.items())
+    reduce = jnp.mean if mean else jnp.sum
+    each = (reduce((gram(features[name]) - target) ** 2, (1, 2)) for name, target in targets.items())
     return jnp.mean(sum(each))
 
 

@@ -50,7 +50,8 @@ def lpips_metric(trunk: AlexNet | VGG16, weights: Tree) -> Metric:
     """
 
     def stats(prediction: Batch, example: Batch) -> Tree:
-        a, b = jnp.clip(prediction["high"], 0, 1)[None], example["high"][None]
+        a = jnp.clip(prediction["high"], 0, 1)[None]
+        b = jnp.broadcast_to(example["high"][None], a.shape)  # of a grey photo the truth has one channel
         return {"lpips": lpips(trunk, weights, a, b)[0], "images": jnp.ones(())}
 
     return Metric(stats, lambda total: {"lpips": float(total["lpips"] / total["images"])})
