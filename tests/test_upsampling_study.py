@@ -73,14 +73,39 @@ def test_stretched_leaves_one_per_cent_out_on_either_side():
 
 
 def test_psnr():
-    truth = np.zeros((2, 4, 4, 3))
+    """Of what is measured, without the border."""
+    truth = np.zeros((2, 20, 20, 3))
     images = truth + np.array([0.1, 0.01])[:, None, None, None]
+    images[:, :8] = images[:, :, 12:] = 5
     assert study.psnr(images, truth) == pytest.approx((20 + 40) / 2)
 
 
-def test_more_crops_than_rooms(small, tmp_path, capsys):
+def test_more_crops_than_rooms():
     with pytest.raises(UserError, match="9 crops of 4 rooms"):
         study.crops(scenes(4, 0), 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--steps", "0"], "give 1 or more"),
+        (["--seeds", "0", "-1"], "--seeds -1: give 0 or more"),
+        (["--lr", "nan"], "--lr nan: give a positive number"),
+        (["--lr", "inf"], "--lr inf: give a positive number"),
+        (["--lr", "-1"], "--lr -1.0: give a positive number"),
+        (["--out", "page.png"], "page.png: is where the picture goes"),
+        (["--out", "folder"], "folder: is a folder"),
+        (["--out", "page.md"], "or the picture beside it is"),
+        (["--out", "file/page.md"], "cannot be written"),
+    ],
+)
+def test_what_cannot_go_well_is_said_before_training(words, what, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "study", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr(study, "rooms", lambda split: pytest.fail("makes rooms"))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder", "page.png"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="2"):
-        study.main(["--steps", "0", "--out", str(tmp_path / "page.md")])
-    assert "give 1 or more" in capsys.readouterr().err
+        study.main(words)
+    assert what in capsys.readouterr().err
