@@ -84,9 +84,9 @@ def probe(command: Command) -> dict[str, dict[str, float]]:
         raise UserError(
             f"{command.source}: no class is in some images of both splits but not in all; give another --share"
         )
-    random, _ = run.recipe.init(jax.random.key(command.seed))
-    known = statistics(run, random, splits["train"][0])
-    networks = {"trained": (eval_params(run.state), run.state.carry), "random": (random, known)}
+    random, carry = run.recipe.init(jax.random.key(command.seed))
+    carry = statistics(run, random, carry, splits["train"][0])
+    networks = {"trained": (eval_params(run.state), run.state.carry), "random": (random, carry)}
     look, scores = features(run, command.numbers), {}
     for kind, nets in networks.items():
         found = {split: collected(functools.partial(look, *nets), light) for split, (light, _) in splits.items()}
@@ -111,14 +111,13 @@ def lightness_and_presence(frames, config: color_imagenet.Config, command: Comma
     return np.stack(light), np.stack(present)
 
 
-def statistics(run: Run, params: Nets, light: np.ndarray) -> Nets:
-    """Batch statistics of a network that was not trained: the mean of those of the batches of lightness."""
+def statistics(run: Run, params: Nets, carry: Nets, light: np.ndarray) -> Nets:
+    """`carry` of a network that was not trained, with the mean statistics of the batches of lightness."""
     module = Colorizer(run.config.width, params[NET]["out"]["bias"].size, momentum=0.0)
 
     @jax.jit
     def seen(params, x):
-        empty = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), run.state.carry[NET])
-        return module.apply({"params": params[NET], **empty}, x, train=True, mutable=list(empty))[1]
+        return module.apply({"params": params[NET], **carry[NET]}, x, train=True, mutable=list(carry[NET]))[1]
 
     starts = range(0, max(1, len(light) - BATCH + 1), BATCH)  # whole batches, if there is one
     found = [jax.device_get(seen(params, light[start : start + BATCH])) for start in starts]

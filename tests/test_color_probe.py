@@ -74,8 +74,9 @@ def run(tmp_path, monkeypatch):
     return str(tmp_path)
 
 
-def test_every_block_is_probed_beside_random_weights(run):
+def test_every_block_is_probed_beside_random_weights(run, capsys):
     scores = probe(Command(run, classes=2, numbers=200, steps=100))
+    assert "has made 0 of its 700 steps" in capsys.readouterr().err
     assert list(scores) == [*(f"conv{i}" for i in range(1, 9)), "chance"]
     assert all(set(row) == {"trained", "random"} for row in scores.values())
     assert scores["conv1"]["trained"] > 95 and scores["conv1"]["random"] > 95  # stripes are easy to see
@@ -108,3 +109,25 @@ def test_features_are_those_of_the_network_at_test_time(run):
     _, kept = jax.jit(lambda x: module.apply(variables, x, mutable=["intermediates"]))(light)
     for block, (value,) in kept["intermediates"].items():
         np.testing.assert_allclose(found[block], np.asarray(value).reshape(3, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_random_network_is_normalised_by_the_statistics_of_training_images(run):
+    """Then the channels of each block have mean 0 and variance 1, up to how batches differ; without, they do not."""
+    opened, rng = Run.open(run), np.random.default_rng(0)
+    light = rng.uniform(-50, 50, (20, 32, 32, 1)).astype(np.float32)
+    params, carry = opened.recipe.init(jax.random.key(0))
+    known = color_probe.statistics(opened, params, carry, light)
+    assert jax.tree.map(jnp.shape, known) == jax.tree.map(jnp.shape, carry)
+    spread = {}
+    for kind, given in (("known", known), ("not", carry)):
+        look = functools.partial(color_probe.features(opened, 10**6), params, given)
+        found = color_probe.collected(look, light[:16])  # the whole batches
+        spread[kind] = {block: x.reshape(-1, 8) for block, x in found.items() if block != "conv8"}
+    for block, x in spread["known"].items():
+        alive = x.std(0) > 1e-3
+        assert alive.any()
+        np.testing.assert_allclose(x.mean(0)[alive], 0, atol=0.1, err_msg=block)
+        np.testing.assert_allclose(x.std(0)[alive], 1, atol=0.2, err_msg=block)
+    assert max(np.abs(x.std(0) - 1).max() for x in spread["not"].values()) > 1
+    few = color_probe.statistics(opened, params, carry, light[:3])  # less than a batch
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(few))

@@ -97,7 +97,8 @@ def read_prior(path: str) -> Float64[np.ndarray, " 313"]:
     file and for one of which `doubt` says something."""
     remedy = "write it by python -m experiments.color_prior"
     try:
-        prior = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            prior = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {remedy}") from None
     except Exception:  # of a damaged file NumPy raises EOFError, BadZipFile, ValueError ...
