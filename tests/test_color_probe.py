@@ -112,22 +112,22 @@ def test_features_are_those_of_the_network_at_test_time(run):
 
 
 def test_a_random_network_is_normalised_by_the_statistics_of_training_images(run):
-    """Then the channels of each block have mean 0 and variance 1, up to how batches differ; without, they do not."""
+    """Then the channels of each block have mean 0 and variance 1; without, they do not."""
     opened, rng = Run.open(run), np.random.default_rng(0)
     light = rng.uniform(-50, 50, (20, 32, 32, 1)).astype(np.float32)
     params, carry = opened.recipe.init(jax.random.key(0))
-    known = color_probe.statistics(opened, params, carry, light)
-    assert jax.tree.map(jnp.shape, known) == jax.tree.map(jnp.shape, carry)
-    spread = {}
-    for kind, given in (("known", known), ("not", carry)):
+    first, second, both = (
+        color_probe.statistics(opened, params, carry, part) for part in (light[:8], light[8:16], light)
+    )
+    for given, alike in ((first, True), (carry, False)):
         look = functools.partial(color_probe.features(opened, 10**6), params, given)
-        found = color_probe.collected(look, light[:16])  # the whole batches
-        spread[kind] = {block: x.reshape(-1, 8) for block, x in found.items() if block != "conv8"}
-    for block, x in spread["known"].items():
-        alive = x.std(0) > 1e-3
-        assert alive.any()
-        np.testing.assert_allclose(x.mean(0)[alive], 0, atol=0.1, err_msg=block)
-        np.testing.assert_allclose(x.std(0)[alive], 1, atol=0.2, err_msg=block)
-    assert max(np.abs(x.std(0) - 1).max() for x in spread["not"].values()) > 1
+        found = {name: x.reshape(-1, 8) for name, x in color_probe.collected(look, light[:8]).items()}
+        found.pop("conv8")
+        # (of a channel that is hardly ever above 0 the variance is as small as what is added to it)
+        alive = {name: x.std(0) > 0.5 for name, x in found.items()}
+        near = [np.allclose(x.mean(0), 0, atol=1e-3) for x in found.values()]
+        near += [np.allclose(x.std(0)[alive[name]], 1, atol=0.05) for name, x in found.items()]
+        assert all(near) if alike else not any(near)
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(c, (a + b) / 2, rtol=1e-4, atol=1e-5), first, second, both)
     few = color_probe.statistics(opened, params, carry, light[:3])  # less than a batch
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(few))
