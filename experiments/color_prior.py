@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import tyro
 
-from pixlab.data.colour import colour_counts, grey_is_common
+from pixlab.data.colour import colour_counts, doubt
 from pixlab.data.photos import open_photos
 from pixlab.errors import UserError
-from pixlab.nn.ab_bins import AB_BINS, GREY_BIN, smoothed
+from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
+from pixlab.predict_command import write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,26 +38,32 @@ class Command:
 
 
 def count(command: Command) -> str:
-    """Write the file; returns what to say of it, whether near grey is as common as it should be too."""
+    """Write the file; returns what to say of it. Raises UserError for numbers that do not fit, photos that are all
+    grey, and a file that cannot be written."""
     if command.photos < 0 or command.side < 8 or not command.sigma > 0:
         raise UserError("give --photos 0 or more, --side 8 or more and a positive --sigma")
-    photos = open_photos(command.source, "train")
-    counts = colour_counts(photos, side=command.side, most=command.photos, progress=show)
-    prior = smoothed(counts, command.sigma)
+    if command.out.is_dir():
+        raise UserError(f"{command.out}: is a folder; give a file with --out")
+    photos, said = open_photos(command.source, "train"), ""
+
+    def put(file) -> None:  # the file is open by then: whether it can be is known before the hours of counting
+        nonlocal said
+        counts = colour_counts(photos, side=command.side, most=command.photos, progress=True)
+        prior = smoothed(counts, command.sigma)
+        said = summary(prior, int(np.count_nonzero(counts)))
+        np.save(file, prior)
+
+    write(command.out, put, keep=False)
+    return f"{command.out}: {said}"
+
+
+def summary(prior: np.ndarray, occur: int) -> str:
+    """What to say of a prior, of whose bins so many occur."""
     (a, b), near = AB_BINS[prior.argmax()], np.abs(AB_BINS - AB_BINS[GREY_BIN]).max(axis=1) <= 10
-    text = f"{command.source}: most frequent is a {a:g}, b {b:g}; {100 * prior[near].sum():.1f} % in the 9 greyest bins"
-    try:
-        np.save(command.out, prior)
-    except OSError as error:
-        raise UserError(f"{command.out}: cannot be written ({error.strerror})") from None
-    text += f"; {np.count_nonzero(counts)} of {len(counts)} bins occur; written to {command.out}"
-    return text if grey_is_common(prior) else f"{text}\nwarning: photos are mostly near grey; are these?"
-
-
-def show(done: int, of: int) -> None:
-    """A line on standard error for every thousand photos."""
-    if done % 1000 == 0:
-        print(f"counted {done} of {of} photos", file=sys.stderr, flush=True)
+    text = f"most frequent is a {a:g}, b {b:g}; {100 * prior[near].sum():.1f} % in the 9 greyest bins"
+    text += f"; {occur} of {BINS} bins occur"
+    wrong = doubt(prior)
+    return f"{text}\nwarning: {wrong}; are these photos? --prior will refuse the file" if wrong else text
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -5,8 +5,8 @@
 
 Zhang, Isola & Efros, "Colorful Image Colorization", ECCV 2016, section 3.2, the "cross-channel encoder". For each block
 of the network, frozen, its features of labelled images are averaged down to about 9,000 numbers, and a linear
-classifier learns from them which classes are in an image. Beside it the same on the same network with random weights:
-what the layout alone is worth.
+classifier learns from them which classes are in an image. Beside it the same on the same network with random weights,
+whose batch statistics are those of the training images: what the layout alone is worth.
 
 What differs from the paper: there an AlexNet is trained to colour ImageNet and its features tell apart ImageNet's 1000
 classes; here it is the colorization network itself, and several classes are in an image, so that each has a logistic
@@ -34,6 +34,7 @@ from pixlab.core import Nets, eval_params
 from pixlab.data import rgbd
 from pixlab.errors import UserError
 from pixlab.models.zhang2016 import Colorizer
+from pixlab.predict_command import note
 from pixlab.results import aligned
 from pixlab.run import Run
 
@@ -72,6 +73,7 @@ def probe(command: Command) -> dict[str, dict[str, float]]:
     run = Run.open(command.run)
     if not isinstance(run.config, color_imagenet.Config):
         raise UserError(f"{command.run}: give a run of experiments.color_imagenet")
+    note(run.unfinished)
     splits = {}
     for split in ("train", "test"):
         frames = rgbd.open_source(command.source, split, classes=command.classes)
@@ -83,6 +85,7 @@ def probe(command: Command) -> dict[str, dict[str, float]]:
             f"{command.source}: no class is in some images of both splits but not in all; give another --share"
         )
     random, carry = run.recipe.init(jax.random.key(command.seed))
+    carry = statistics(run, random, carry, splits["train"][0])
     networks = {"trained": (eval_params(run.state), run.state.carry), "random": (random, carry)}
     look, scores = features(run, command.numbers), {}
     for kind, nets in networks.items():
@@ -106,6 +109,19 @@ def lightness_and_presence(frames, config: color_imagenet.Config, command: Comma
         often = np.bincount(frame["label"].ravel(), minlength=command.classes + 1)[1 : command.classes + 1]
         present.append(often >= command.share * frame["label"].size)
     return np.stack(light), np.stack(present)
+
+
+def statistics(run: Run, params: Nets, carry: Nets, light: np.ndarray) -> Nets:
+    """`carry` of a network that was not trained, with the mean statistics of the batches of lightness."""
+    module = Colorizer(run.config.width, params[NET]["out"]["bias"].size, momentum=0.0)
+
+    @jax.jit
+    def seen(params, x):
+        return module.apply({"params": params[NET], **carry[NET]}, x, train=True, mutable=list(carry[NET]))[1]
+
+    starts = range(0, max(1, len(light) - BATCH + 1), BATCH)  # whole batches, if there is one
+    found = [jax.device_get(seen(params, light[start : start + BATCH])) for start in starts]
+    return {NET: jax.tree.map(lambda *parts: np.mean(parts, axis=0), *found)}
 
 
 def features(run: Run, numbers: int) -> Features:

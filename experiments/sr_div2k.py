@@ -41,8 +41,8 @@ from pixlab.models.mdsr import MDSR
 from pixlab.models.srresnet import SRResNet
 from pixlab.net import Net
 from pixlab.nn.self_ensemble import self_ensembled
-from pixlab.run import Experiment
-from pixlab.superres_task import SuperresOptions, started
+from pixlab.run import Experiment, started
+from pixlab.superres_task import SuperresOptions
 
 SCALES = (2, 3, 4)  # MDSR's
 

@@ -18,6 +18,7 @@ pattern by, and no discriminator that could cause one. There is no batch normali
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +36,11 @@ from pixlab.data.images import encode_png
 from pixlab.data.pipeline import Source
 from pixlab.data.rgbd_sets import rooms
 from pixlab.errors import UserError
-from pixlab.metrics.artefacts import fine_variance, peak_energy, pure_phase_variance
+from pixlab.metrics.artefacts import fine_variance, peak_energy, phase_variance, pure_phase_variance
 from pixlab.models.upsampling import Decoder, Encoder
 from pixlab.net import Net, init_all
 from pixlab.pictures import Panel, colour, grid, strip
+from pixlab.predict_command import write
 
 SIZE, BORDER = 64, 8  # pixels of a crop's side, and of its border that is not measured
 ZOOM = 4  # of the picture
@@ -57,7 +59,7 @@ ENCODERS = {
     "means of 2x2": Encoder("mean"),
 }
 MEASURES = {
-    "A_2": lambda image: 100 * pure_phase_variance(image, 2),
+    "A_2": lambda image: 100 * phase_variance(image, 2),
     "A_4 - A_2": lambda image: 100 * pure_phase_variance(image, 4),
     "N/2": lambda image: peak_energy(image, 2),
     "N/4": lambda image: peak_energy(image, 4),
@@ -186,9 +188,14 @@ def measured(images: np.ndarray) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in _each(inside(images)).items()}
 
 
+def noise(like: np.ndarray) -> np.ndarray:
+    """Images without any pattern."""
+    return np.random.default_rng(0).normal(size=like.shape).astype(np.float32)
+
+
 def psnr(images: np.ndarray, truth: np.ndarray) -> float:
     """Mean of the images, in dB."""
-    return float(-10 * np.log10(((images - truth) ** 2).mean((1, 2, 3))).mean())
+    return float(-10 * np.log10((inside(images - truth) ** 2).mean((1, 2, 3))).mean())
 
 
 def row(names: Sequence[str], seeds: Sequence[Mapping[str, float]], heads: Sequence[str]) -> str:
@@ -208,8 +215,7 @@ def _short(value: float) -> str:
 def tables(decoders: Found, encoders: Found, test: np.ndarray) -> list[str]:
     """Lines of Markdown."""
     heads = [*MEASURES, "PSNR"]
-    noise = np.random.default_rng(0).normal(size=test.shape).astype(np.float32)
-    lines = ["## Images", "", *_head("decoder", heads), row(["noise", ""], [measured(noise)], heads)]
+    lines = ["## Images", "", *_head("decoder", heads), row(["noise", ""], [measured(noise(test))], heads)]
     lines.append(row(["the crops themselves", ""], [measured(test)], heads))
     for name, seeds in decoders.items():
         before, after = ([getattr(one, when).images for one in seeds] for when in Trained._fields)
@@ -268,15 +274,53 @@ def spectrum(images: np.ndarray) -> np.ndarray:
     return colour(np.round(5 * np.log10(np.maximum(energy, 1e-3))) / 5, low=-1, high=4, name="magma")
 
 
-def write(command: Command) -> None:
-    """Train the autoencoders, then write tables and picture. Raises UserError for numbers that do not fit."""
+def findings(decoders: Found, test: np.ndarray) -> list[str]:
+    """Lines on what the images' table shows; of two decoders one is said to leave more where seeds do not overlap."""
+
+    def shares(name: str, when: str, measure: str = "A_2") -> list[float]:
+        return [measured(getattr(seed, when).images)[measure] for seed in decoders[name]]
+
+    def beside(when: str) -> str:
+        four, three = shares("4x4 deconvolutions", when), shares("3x3 deconvolutions", when)
+        if min(four) > max(three):
+            return "more of period 2 than 3x3 ones"
+        return "less of period 2 than 3x3 ones" if max(four) < min(three) else "as much of period 2 as 3x3 ones"
+
+    floor = _short(measured(noise(test))["A_2"])
+    resize, last = (
+        [_short(max(shares(name, when, measure))) for when in Trained._fields]
+        for name, measure in (("resize-convolutions", "A_2"), ("3x3 in the last layer", "A_4 - A_2"))
+    )
+    return [
+        f"4x4 deconvolutions, whose kernel the stride divides, leave {beside('before')} with random",
+        f"weights, and {beside('after')} after training. Resize-convolutions leave an A_2 of",
+        f"{resize[0]} at most with random weights and of {resize[1]} after training, where noise has {floor}.",
+        f"A deconvolution in the last layer alone has no other period: its A_4 - A_2 is {last[0]} at most with random",
+        f"weights and {last[1]} after training.",
+    ]
+
+
+def check(command: Command) -> None:
+    """Raise UserError for what can be seen to go wrong before the autoencoders are trained."""
     if min(len(command.seeds), command.steps, command.batch, command.crops, command.test) < 1:
         raise UserError("--seeds, --steps, --batch, --crops and --test: give 1 or more")
+    if min(command.seeds) < 0:
+        raise UserError(f"--seeds {min(command.seeds)}: give 0 or more")
+    if not (command.lr > 0 and math.isfinite(command.lr)):
+        raise UserError(f"--lr {command.lr}: give a positive number")
+    if command.out.suffix.lower() == ".png":
+        raise UserError(f"{command.out}: is where the picture goes; give a file for the tables, such as page.md")
+    if command.out.is_dir() or command.out.with_suffix(".png").is_dir():
+        raise UserError(f"{command.out}: is a folder, or the picture beside it is; give another file with --out")
+
+
+def page(command: Command) -> str:
+    """Train the autoencoders, write the picture, and return the tables and what is to say of them, in Markdown."""
     images, test = crops(rooms("train"), command.crops, 0), crops(rooms("test"), command.test, 1)
     decoders, encoders = study(command, images, test)
-    command.out.parent.mkdir(parents=True, exist_ok=True)
     drawn = command.out.with_suffix(".png")
-    drawn.write_bytes(encode_png(picture(decoders, encoders, test), level=9))
+    png = encode_png(picture(decoders, encoders, test), level=9)
+    write(drawn, lambda file: file.write(png), keep=False)
     text = [
         "# Checkerboards",
         "",
@@ -293,6 +337,8 @@ def write(command: Command) -> None:
         "",
         *tables(decoders, encoders, test),
         "",
+        *findings(decoders, test),
+        "",
         "The most varied test crop, then what each decoder makes of it and each encoder's gradient: with random",
         "weights, trained, and of the trained one the middle. Spectra are those of all test crops: frequency 0 in the",
         "middle, N/2 at the border, bright where there is much energy. Gradients, the middle and what random weights",
@@ -300,8 +346,7 @@ def write(command: Command) -> None:
         "",
         f"![Images, gradients and their spectra]({drawn.name})",
     ]
-    command.out.write_text("\n".join(text) + "\n")
-    print(command.out)
+    return "\n".join(text) + "\n"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -309,7 +354,9 @@ def main(args: Sequence[str] | None = None) -> None:
     command = tyro.cli(Command, args=args, prog="python -m experiments.upsampling_study")
     mesh.setup()
     try:
-        write(command)
+        check(command)
+        write(command.out, lambda file: file.write(page(command).encode()), keep=False)  # is open before the training
+        print(command.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pixlab import shipped
@@ -146,6 +147,23 @@ class Run:
         from pixlab.predict import predict
 
         return predict(self, photos, batch=batch, maps=maps, progress=progress)
+
+
+def started(folder: str) -> Callable[[Nets], Nets]:
+    """For Recipe.pretrained: the parameters, with those of the finished run in `folder` where name and shape are alike.
+
+    An empty `folder` leaves them as they are. Raises UserError for a run that is not finished or that has none of them.
+    """
+
+    def start(params: Nets) -> Nets:
+        theirs = dict(jax.tree_util.tree_leaves_with_path(Run.open(folder).finished_params()))
+        path = jax.tree_util.tree_leaves_with_path(params)
+        fits = {at for at, x in path if at in theirs and theirs[at].shape == x.shape}
+        if not fits:
+            raise UserError(f"--start {folder}: none of its parameters has the name and shape of one of this run's")
+        return jax.tree_util.tree_map_with_path(lambda at, x: jnp.asarray(theirs[at]) if at in fits else x, params)
+
+    return start if folder else lambda params: params
 
 
 def find_experiment(name: str) -> Experiment:

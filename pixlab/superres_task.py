@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -17,7 +15,6 @@ from pixlab.data.degrade import Kind
 from pixlab.data.pipeline import Data, Example
 from pixlab.data.superres import Crop, photo_example, superres_data
 from pixlab.data.windows import Cut
-from pixlab.errors import UserError
 from pixlab.evaluate import Predict
 from pixlab.metrics.fidelity import div2k_protocol, edsr_protocol, srcnn_protocol
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
@@ -86,25 +83,6 @@ def render(example: Example, prediction: Batch) -> dict[str, UInt8[np.ndarray, "
 def eight_bits(image: np.ndarray) -> np.ndarray:
     """[0, 1] -> uint8, rounded and clipped."""
     return np.uint8(255 * np.clip(image, 0, 1) + 0.5)
-
-
-def started(folder: str) -> Callable[[Nets], Nets]:
-    """For Recipe.pretrained: the parameters, with those of the finished run in `folder` where name and shape are alike.
-
-    An empty `folder` leaves them as they are. Raises UserError for a run that is not finished or that has none of them.
-    """
-
-    def start(params: Nets) -> Nets:
-        from pixlab.run import Run
-
-        theirs = dict(jax.tree_util.tree_leaves_with_path(Run.open(folder).finished_params()))
-        path = jax.tree_util.tree_leaves_with_path(params)
-        fits = {at for at, x in path if at in theirs and theirs[at].shape == x.shape}
-        if not fits:
-            raise UserError(f"--start {folder}: none of its parameters has the name and shape of one of this run's")
-        return jax.tree_util.tree_map_with_path(lambda at, x: jnp.asarray(theirs[at]) if at in fits else x, params)
-
-    return start if folder else lambda params: params
 
 
 def busiest(image: np.ndarray) -> tuple[int, int]:

@@ -74,8 +74,9 @@ def run(tmp_path, monkeypatch):
     return str(tmp_path)
 
 
-def test_every_block_is_probed_beside_random_weights(run):
+def test_every_block_is_probed_beside_random_weights(run, capsys):
     scores = probe(Command(run, classes=2, numbers=200, steps=100))
+    assert "has made 0 of its 700 steps" in capsys.readouterr().err
     assert list(scores) == [*(f"conv{i}" for i in range(1, 9)), "chance"]
     assert all(set(row) == {"trained", "random"} for row in scores.values())
     assert scores["conv1"]["trained"] > 95 and scores["conv1"]["random"] > 95  # stripes are easy to see
@@ -108,3 +109,23 @@ def test_features_are_those_of_the_network_at_test_time(run):
     _, kept = jax.jit(lambda x: module.apply(variables, x, mutable=["intermediates"]))(light)
     for block, (value,) in kept["intermediates"].items():
         np.testing.assert_allclose(found[block], np.asarray(value).reshape(3, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_random_network_is_normalised_by_the_statistics_of_training_images(run):
+    """Then the channels of each block have mean 0 and variance 1; without, they do not."""
+    opened, rng = Run.open(run), np.random.default_rng(0)
+    light = rng.uniform(-50, 50, (20, 32, 32, 1)).astype(np.float32)
+    params, carry = opened.recipe.init(jax.random.key(0))
+    first, second, both = (
+        color_probe.statistics(opened, params, carry, part) for part in (light[:8], light[8:16], light)
+    )
+    for given, alike in ((first, True), (carry, False)):
+        look = functools.partial(color_probe.features(opened, 10**6), params, given)
+        found = {name: x.reshape(-1, 8) for name, x in color_probe.collected(look, light[:8]).items()}
+        found.pop("conv8")
+        near = [np.allclose(x.mean(0), 0, atol=1e-3) for x in found.values()]
+        near += [abs(np.median(x.std(0)) - 1) < 0.01 for x in found.values()]  # of one that is dead it is 0
+        assert all(near) if alike else not any(near)
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(c, (a + b) / 2, rtol=1e-4, atol=1e-5), first, second, both)
+    few = color_probe.statistics(opened, params, carry, light[:3])  # less than a batch
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(few))

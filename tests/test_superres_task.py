@@ -19,7 +19,7 @@ from pixlab.metrics.fidelity import comparable
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from pixlab.nn.imresize import imresize
 from pixlab.predict import predict
-from pixlab.run import Run
+from pixlab.run import Run, started
 from pixlab.train import predictions
 
 
@@ -166,7 +166,7 @@ def test_a_larger_scale_starts_from_what_a_smaller_one_has_learnt(tmp_path):
         begun["edsr"]["enlarge"]["conv2"]["kernel"], random["edsr"]["enlarge"]["conv2"]["kernel"]
     )
     with pytest.raises(UserError, match="none of its parameters"):
-        superres_task.started(str(tmp_path / "x2"))({"other": {"kernel": jnp.zeros(3)}})
+        started(str(tmp_path / "x2"))({"other": {"kernel": jnp.zeros(3)}})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The study of checkerboards: what it measures, and that it writes its page."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,12 +31,15 @@ def small(monkeypatch):
     encoders = {"strided": Encoder("strided", 3, layers=2, width=4), "means": Encoder("mean", layers=2, width=4)}
     monkeypatch.setattr(study, "DECODERS", decoders)
     monkeypatch.setattr(study, "ENCODERS", encoders)
+    monkeypatch.setattr(study, "findings", lambda decoders, test: [f"Found in {' and '.join(decoders)}."])
 
 
 def test_page_and_picture(small, tmp_path, capsys):
     out = tmp_path / "docs" / "page.md"
     study.main(["--seeds", "0", "1", "--steps", "3", "--crops", "4", "--test", "3", "--batch", "2", "--out", str(out)])
     assert str(out) in capsys.readouterr().out
+    assert "\nFound in deconvolutions and resize.\n" in out.read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["page.md", "page.png"]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines() if "|" in line]
     names = [row[0] for row in rows if row[0] and set(row[0]) != {"-"}]
     assert names == [
@@ -56,6 +61,35 @@ def test_page_and_picture(small, tmp_path, capsys):
     assert picture.shape[0] > 5 * 48 * study.ZOOM and picture.shape[1] > 5 * 48 * study.ZOOM
 
 
+def test_what_is_found_is_what_was_measured():
+    """Seeds of 4x4 have 90 and 80 % in a pattern of period 2 at first; then as much as those of 3x3, 20 and 10 %."""
+
+    def seeds(*parts):
+        rng, checks = np.random.default_rng(0), np.where(np.indices((64, 64)).sum(0) % 2, 1, -1)[..., None]
+        images = [np.sqrt(part) * checks + np.sqrt(1 - part) * rng.normal(size=(64, 64, 3)) for part in parts]
+        return [study.Seen(np.float32(image[None]), np.zeros(0, np.float32)) for image in images]
+
+    def trained(before, after):
+        return [study.Trained(*pair) for pair in zip(seeds(*before), seeds(*after), strict=True)]
+
+    text = study.findings(
+        {
+            "3x3 deconvolutions": trained((0.3, 0.2), (0.2, 0.1)),
+            "4x4 deconvolutions": trained((0.9, 0.8), (0.15, 0.3)),
+            "3x3 in the last layer": trained((0.5, 0.5), (0.5, 0.5)),
+            "resize-convolutions": trained((0.0, 0.0), (0.0, 0.04)),
+        },
+        np.zeros((3, 64, 64, 3)),
+    )
+    said = " ".join(text)
+    assert "leave more of period 2 than 3x3 ones with random weights, and as much of period 2 as 3x3 ones" in said
+    found = re.search(
+        r"A_2 of (\S+) at most with random weights and of (\S+) after training, where noise has (\S+)", said
+    )
+    assert float(found[1]) < 0.5 and float(found[2]) == pytest.approx(4, abs=1.5) and float(found[3][:-1]) < 0.5
+    assert max(map(len, text)) <= 120
+
+
 def test_spectrum_is_bright_where_the_pattern_is():
     checks = np.indices((48, 48)).sum(0) % 2
     images = np.random.default_rng(0).normal(size=(2, 48, 48, 3)) + 3 * checks[..., None]
@@ -73,14 +107,39 @@ def test_stretched_leaves_one_per_cent_out_on_either_side():
 
 
 def test_psnr():
-    truth = np.zeros((2, 4, 4, 3))
+    """Of what is measured, without the border."""
+    truth = np.zeros((2, 20, 20, 3))
     images = truth + np.array([0.1, 0.01])[:, None, None, None]
+    images[:, :8] = images[:, :, 12:] = 5
     assert study.psnr(images, truth) == pytest.approx((20 + 40) / 2)
 
 
-def test_more_crops_than_rooms(small, tmp_path, capsys):
+def test_more_crops_than_rooms():
     with pytest.raises(UserError, match="9 crops of 4 rooms"):
         study.crops(scenes(4, 0), 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--steps", "0"], "give 1 or more"),
+        (["--seeds", "0", "-1"], "--seeds -1: give 0 or more"),
+        (["--lr", "nan"], "--lr nan: give a positive number"),
+        (["--lr", "inf"], "--lr inf: give a positive number"),
+        (["--lr", "-1"], "--lr -1.0: give a positive number"),
+        (["--out", "page.png"], "page.png: is where the picture goes"),
+        (["--out", "folder"], "folder: is a folder"),
+        (["--out", "page.md"], "or the picture beside it is"),
+        (["--out", "file/page.md"], "cannot be written"),
+    ],
+)
+def test_what_cannot_go_well_is_said_before_training(words, what, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "study", lambda *_: pytest.fail("trains"))
+    monkeypatch.setattr(study, "rooms", lambda split: pytest.fail("makes rooms"))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("folder", "page.png"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="2"):
-        study.main(["--steps", "0", "--out", str(tmp_path / "page.md")])
-    assert "give 1 or more" in capsys.readouterr().err
+        study.main(words)
+    assert what in capsys.readouterr().err

@@ -7,8 +7,8 @@ whole. Photos are squeezed to a square first, as those are that the authors of "
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,10 @@ from pixlab.data import transforms
 from pixlab.data.photos import open_photos
 from pixlab.data.pipeline import Data, Example, Readable, Source, Split
 from pixlab.errors import NoSplit, UserError
-from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
+from pixlab.nn.ab_bins import AB_BINS, BINS, GREY, LEAST, STRIDE, smoothed
 from pixlab.nn.colour import rgb_to_lab
+from pixlab.progress import Progress
 
-STRIDE = 4  # pixels from one cell of the answer to the next
 STRONG = 50  # units of a and b from grey
 
 
@@ -76,42 +76,52 @@ def _tree() -> cKDTree:
     return cKDTree(AB_BINS)
 
 
-def colour_counts(
-    photos: Source, *, side: int, most: int = 0, progress: Callable[[int, int], None] = lambda done, of: None
-) -> Float64[np.ndarray, " 313"]:
+def colour_counts(photos: Source, *, side: int, most: int = 0, progress: bool = False) -> Float64[np.ndarray, " 313"]:
     """How many cells of the photos, squeezed and not augmented, fall into each bin: every fourth pixel of every fourth
-    row, as in training. Of at most `most` photos, evenly spread; 0: of all."""
+    row, as in training. Of at most `most` photos, evenly spread; 0: of all. With `progress`, standard error says how
+    far it is. Raises UserError where all are grey."""
     readable, step = Readable(photos), -(-len(photos) // most) if most else 1
-    counts, chosen = np.zeros(BINS), range(0, len(photos), step)
-    for done, index in enumerate(chosen, 1):
-        counts += count_bins(to_lab(squeezed(readable[index]["image"], side)[::STRIDE, ::STRIDE])[..., 1:])
-        progress(done, len(chosen))
+    counts, chosen, coloured = np.zeros(BINS), range(0, len(photos), step), False
+    with contextlib.closing(Progress(len(chosen), unit="photo", counted="photos", active=progress)) as told:
+        for done, index in enumerate(chosen, 1):
+            ab = to_lab(squeezed(readable[index]["image"], side)[::STRIDE, ::STRIDE])[..., 1:]
+            counts, coloured = counts + count_bins(ab), coloured or bool((np.abs(ab) > GREY).any())
+            told.update(done, "counting colours", None, 1)
+    if not coloured:
+        raise UserError("the photos have no colours to learn from: all are grey; give another --source")
     return counts
 
 
 def read_prior(path: str) -> Float64[np.ndarray, " 313"]:
-    """The probabilities of the bins that experiments.color_prior wrote. Raises UserError for another file, and for one
-    whose most frequent colour is a strong one: such files go around, counted on images of a wrong range."""
+    """The probabilities of the bins, LEAST or more, that experiments.color_prior wrote. Raises UserError for another
+    file and for one of which `doubt` says something."""
     remedy = "write it by python -m experiments.color_prior"
     try:
-        prior = np.asarray(np.load(path, allow_pickle=False), np.float64)
+        with open(path, "rb") as file:
+            prior = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {remedy}") from None
-    except (OSError, ValueError):
+    except Exception:  # of a damaged file NumPy raises EOFError, BadZipFile, ValueError ...
         raise UserError(f"{path}: not a NumPy file; {remedy}") from None
-    if prior.shape != (BINS,) or not (prior >= 0).all() or abs(prior.sum() - 1) > 1e-3:
+    if not isinstance(prior, np.ndarray) or prior.shape != (BINS,) or prior.dtype.kind not in "fiu":
         raise UserError(f"{path}: not {BINS} probabilities; {remedy}")
-    a, b = AB_BINS[prior.argmax()]
-    if np.hypot(a, b) > STRONG:
-        raise UserError(f"{path}: most frequent is a {a:g}, b {b:g}, a colour that no photos are full of; {remedy}")
+    prior = prior.astype(np.float64)
+    if not (prior >= 0).all() or abs(prior.sum() - 1) > 1e-3:
+        raise UserError(f"{path}: not {BINS} probabilities; {remedy}")
+    if wrong := doubt(prior):
+        raise UserError(f"{path}: {wrong}; {remedy}")
+    prior = np.maximum(prior, LEAST)
     return prior / prior.sum()
 
 
-def grey_is_common(prior: np.ndarray) -> bool:
-    """Whether the most probable bin is grey or next to it, as it is for photos of all kinds."""
-    return bool(np.abs(AB_BINS[prior.argmax()] - AB_BINS[GREY_BIN]).max() <= 10)
+def doubt(prior: np.ndarray) -> str:
+    """What is wrong with a prior whose most frequent colour is a strong one, "" of any other. Such files go around,
+    counted on images of a wrong range; where it is counted here, the pictures may be no photos."""
+    a, b = AB_BINS[prior.argmax()]
+    strong = np.hypot(a, b) > STRONG
+    return f"most frequent is a {a:g}, b {b:g}, a colour that no photos are full of" if strong else ""
 
 
-def colour_prior(source: str, *, side: int, most: int = 0) -> Float64[np.ndarray, " 313"]:
+def colour_prior(source: str, *, side: int, most: int = 0, progress: bool = False) -> Float64[np.ndarray, " 313"]:
     """Smoothed probabilities of the bins in the training split of a source; see `colour_counts`."""
-    return smoothed(colour_counts(open_photos(source, "train"), side=side, most=most))
+    return smoothed(colour_counts(open_photos(source, "train"), side=side, most=most, progress=progress))

@@ -1,6 +1,7 @@
 """Losses on predicted colours: Zhang, Isola & Efros, "Colorful Image Colorization", ECCV 2016 (arXiv 1603.08511).
 
-Both sum over the cells of an image and average over images, as the authors' release does.
+Both sum over the cells of an image and average over images: classification as the authors' release does, and as there
+grey images count 0. The regression counts grey images like all others.
 """
 
 from __future__ import annotations
@@ -9,24 +10,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pixlab.nn.ab_bins import soft_encode
-
-GREY = 5.0  # an image without a larger |a| or |b| has no colours to learn from
+from pixlab.nn.ab_bins import GREY, LEAST, soft_encode
 
 
 def class_weights(prior: Float[Array, " q"], uniform: float = 0.5) -> Float[Array, " q"]:
     """Weights of bins, equation 4: 1 / ((1 - uniform) prior + uniform / Q), scaled so that their mean under the prior
-    is 1. Q counts the bins that occur; a bin that never does weighs as much as the heaviest of them. 1 weighs all
-    alike, 0 by the prior's inverse."""
-    occurs = prior > 0
-    mixed = (1 - uniform) * prior + uniform / jnp.sum(occurs)
-    weights = jnp.where(occurs, 1 / jnp.where(occurs, mixed, 1), 0)
-    weights = jnp.where(occurs, weights, weights.max())
+    is 1. `uniform` 1 weighs all alike, 0 by the prior's inverse. Q counts all bins, where the release counts those that
+    occur: ours give to every bin LEAST or more, and less than that counts as LEAST here."""
+    weights = 1 / ((1 - uniform) * jnp.maximum(prior, LEAST) + uniform / prior.size)
     return weights / jnp.sum(prior * weights)
 
 
 def has_colour(ab: Float[Array, "b h w 2"]) -> Float[Array, " b"]:
-    """1 for an image with a pixel whose a or b is beyond +-5, 0 for a grey one."""
+    """1 for an image with a pixel whose a or b is beyond +-GREY, 0 for a grey one."""
     return jnp.any(jnp.abs(ab) > GREY, axis=(1, 2, 3)).astype(jnp.float32)
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pixlab.nn.conv import Conv
-from pixlab.nn.convt import TransposedConv
+from pixlab.nn.convt import TransposedConv, he_transposed
 from pixlab.nn.pool import max_pool
 from pixlab.nn.upsample import nearest_upsample
 
@@ -32,8 +32,7 @@ class ResizeConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 features"]:
         x = jnp.pad(nearest_upsample(x), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-        # Linen's own: where x is larger than the output, pixlab.nn.conv's gradient of the kernel is slow.
-        return nn.Conv(self.features, (3, 3), padding="VALID", kernel_init=he_normal, name="conv")(x)
+        return Conv(self.features, (3, 3), padding="VALID", kernel_init=he_normal, name="conv")(x)
 
 
 class Decoder(nn.Module):
@@ -67,7 +66,9 @@ class Decoder(nn.Module):
 def deconv(channels: int, kernel: int, name: str | None = None) -> TransposedConv:
     """Transposed convolution of stride 2 that doubles rows and columns, as evenly padded as can be."""
     padding = (kernel - 1) // 2
-    return TransposedConv(channels, kernel, 2, padding, 2 * padding + 2 - kernel, kernel_init=he_normal, name=name)
+    return TransposedConv(
+        channels, kernel, 2, padding, 2 * padding + 2 - kernel, kernel_init=he_transposed(2), name=name
+    )
 
 
 class Encoder(nn.Module):

@@ -9,12 +9,10 @@ from jaxtyping import Array, Float
 from pixlab.models.eigen2014 import scaled
 from pixlab.nn.ab_bins import BINS
 from pixlab.nn.conv import Conv
-from pixlab.nn.convt import TransposedConv
+from pixlab.nn.convt import TransposedConv, he_transposed
 
-STRIDE = 4  # pixels from one cell of the answer to the next
 UNIT = 8  # sides of the image are multiples of it
 he = nn.initializers.he_normal()
-QUARTER = nn.initializers.variance_scaling(8.0, "fan_in", "truncated_normal")  # He's, for what an output sees of 4x4
 
 # Blocks: channels of the convolutions, stride of the last one, dilation of all
 BLOCKS = {
@@ -33,12 +31,13 @@ class Colorizer(nn.Module):
 
     3x3 convolutions and ReLUs, and after the last ReLU of each of the blocks 1 to 7 batch normalisation without scale
     and shift; block 8 enlarges by a transposed convolution. 32,230,393 parameters at width 1, which scales all channels
-    but the outputs. Each block's features are sown as "intermediates". Raises ValueError for sides that 8 does not
-    divide.
+    but the outputs. Each step running statistics keep `momentum` of themselves, Caffe's default. Each block's features
+    are sown as "intermediates". Raises ValueError for sides that 8 does not divide.
     """
 
     width: float = 1.0
     outputs: int = BINS
+    momentum: float = 0.999
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 1"], train: bool = False) -> Float[Array, "b h2 w2 q"]:
@@ -49,10 +48,10 @@ class Colorizer(nn.Module):
                 step = stride if index == len(channels) else 1
                 x = nn.relu(self._conv(count, f"{block}_{index}", step, dilation)(x))
             x = nn.BatchNorm(
-                not train, momentum=0.99, epsilon=1e-5, use_scale=False, use_bias=False, name=f"{block}_norm"
+                not train, momentum=self.momentum, epsilon=1e-5, use_scale=False, use_bias=False, name=f"{block}_norm"
             )(x)
             self.sow("intermediates", block, x)
-        x = nn.relu(TransposedConv(scaled(256, self.width), 4, 2, 1, kernel_init=QUARTER, name="conv8_1")(x))
+        x = nn.relu(TransposedConv(scaled(256, self.width), 4, 2, 1, kernel_init=he_transposed(2), name="conv8_1")(x))
         for index in (2, 3):
             x = nn.relu(self._conv(256, f"conv8_{index}")(x))
         self.sow("intermediates", "conv8", x)

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+STRIDE = 4  # pixels from one cell, whose colour is a class, to the next
+GREY = 5.0  # a colour without a larger |a| or |b| is none
+LEAST = 1e-9  # what a prior gives to any bin at least: rarer, and float32 has no inverse of it
 STEP = 10  # units of a and b from one bin to the next
 LIMITS = {  # a: the smallest and the largest b
     -90: (50, 90), -80: (20, 90), -70: (0, 90), -60: (-20, 90), -50: (-30, 100), -40: (-40, 100), -30: (-50, 100),
@@ -73,12 +76,14 @@ def annealed_mean(logits: Float[Array, "*n 313"], temperature: float) -> Float[A
     bins = jnp.asarray(AB_BINS, logits.dtype)
     if temperature == 0:
         return bins[jnp.argmax(logits, axis=-1)]
-    return jnp.matmul(jax.nn.softmax(logits / temperature), bins, precision=jax.lax.Precision.HIGHEST)
+    below = logits - logits.max(axis=-1, keepdims=True)  # divided first, scores of low temperatures overflow
+    return jnp.matmul(jax.nn.softmax(below / temperature), bins, precision=jax.lax.Precision.HIGHEST)
 
 
 def smoothed(counts: np.ndarray, sigma: float = 5.0) -> np.ndarray:
-    """Probabilities of the bins, float64 [313], from counts: spread over neighbouring bins by a Gaussian of deviation
-    `sigma` in units of a and b, normalised over the bins alone."""
+    """Probabilities of the bins, float64 [313], from counts: each count is shared among the bins by a Gaussian of
+    deviation `sigma` in units of a and b, and each bin gets one more than it was seen, so that none is impossible."""
     squared = ((AB_BINS[:, None].astype(np.float64) - AB_BINS[None]) ** 2).sum(-1)
-    spread = np.exp(-squared / (2 * sigma**2)) @ np.asarray(counts, np.float64)
+    share = np.exp(-squared / (2 * sigma**2))
+    spread = share / share.sum(axis=0) @ np.asarray(counts, np.float64) + 1
     return spread / spread.sum()

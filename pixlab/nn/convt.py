@@ -36,6 +36,12 @@ class UpConv(nn.Module):
         return depth_to_space(product(x, flat), n) + bias[None, None, None]
 
 
+def he_transposed(stride: int) -> jax.nn.initializers.Initializer:
+    """He's normal distribution for transposed convolutions, of whose window^2 c weights an output pixel meets only the
+    part 1 / stride^2, or that on average."""
+    return nn.initializers.variance_scaling(2 * stride**2, "fan_in", "truncated_normal")
+
+
 class TransposedConv(nn.Module):
     """PyTorch's ConvTranspose2d: x[i, j] @ kernel[r, s] adds to out[stride i + r - padding, stride j + s - padding].
 

@@ -11,7 +11,7 @@ from skimage.color import lab2rgb
 from skimage.metrics import peak_signal_noise_ratio
 
 from pixlab.metrics.colour_accuracy import colour_accuracy
-from pixlab.nn.ab_bins import AB_BINS
+from pixlab.nn.ab_bins import AB_BINS, BINS, GREY_BIN, smoothed
 
 
 def scores(predictions, examples):
@@ -70,6 +70,18 @@ def test_rare_colours_count_more():
     grey = scores([{"ab": jnp.zeros((1, 4, 2)), "prior": prior}], [example])
     assert grey["within_20"] == pytest.approx(75)
     assert grey["within_20_rebalanced"] == pytest.approx(100 * (3 / 0.89) / (3 / 0.89 + 1 / 0.1), rel=1e-5)
+
+
+def test_one_pixel_of_an_unseen_colour_does_not_make_the_scores_of_near_grey_photos_nan():
+    """Nor is it all that counts: its bin was counted once, that of grey 1e4 times."""
+    prior = jnp.asarray(smoothed(1e4 * np.eye(BINS)[GREY_BIN]), jnp.float32)
+    true = jnp.zeros((100, 100, 2)).at[0, 0].set(jnp.asarray(AB_BINS[0]))
+    example = {"image": jnp.zeros((100, 100, 1)), "ab": true}
+    found = scores([{"ab": jnp.zeros_like(true), "prior": prior}], [example])
+    assert np.isfinite(list(found.values())).all() and found["within_20"] == pytest.approx(99.99)
+    ratio = float(prior[GREY_BIN] / prior[0])
+    assert found["within_20_rebalanced"] == pytest.approx(100 * 9999 / (9999 + ratio), rel=1e-4)
+    assert 20 < found["within_20_rebalanced"] < 90
 
 
 def test_psnr_is_that_of_the_pictures():

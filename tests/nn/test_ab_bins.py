@@ -78,13 +78,25 @@ def test_the_annealed_mean_lies_between_mean_and_mode():
         np.testing.assert_allclose(annealed_mean(jnp.asarray(logits, jnp.float32), temperature), expected, atol=1e-3)
     mode = annealed_mean(jnp.asarray(logits, jnp.float32), 0)
     np.testing.assert_array_equal(mode, AB_BINS[logits.argmax(-1)])
-    np.testing.assert_allclose(annealed_mean(jnp.asarray(logits, jnp.float32), 1e-3), mode, atol=1e-3)
+    for low in (1e-3, 1e-30, 1e-37):  # where the scores over the temperature are no float32
+        np.testing.assert_allclose(annealed_mean(jnp.asarray(50 * logits, jnp.float32), low), mode, atol=1e-3)
 
 
-def test_smoothing_spreads_a_count_over_neighbours_inside_the_gamut():
-    p = smoothed(np.eye(313)[GREY_BIN])
-    assert p.sum() == pytest.approx(1, abs=1e-12) and p.argmax() == GREY_BIN
+def test_smoothing_shares_each_count_among_neighbours_inside_the_gamut():
+    """(-90, 50) has no neighbours to the left and below: what they would get stays inside, half of all counts there."""
+    many = 1e6
+    p = smoothed(many * np.eye(313)[[0, GREY_BIN]].sum(0)) * (2 * many + 313) - 1
     side = np.flatnonzero((AB_BINS == [10, 0]).all(-1))[0]
     assert p[side] / p[GREY_BIN] == pytest.approx(np.exp(-2))
-    corner = smoothed(np.eye(313)[0])  # (-90, 50), whose neighbours to the left do not exist
-    assert corner.sum() == pytest.approx(1, abs=1e-12) and corner[0] > p[GREY_BIN]
+    near = np.linalg.norm(AB_BINS - AB_BINS[0], axis=-1) < 60
+    assert p[near].sum() == pytest.approx(many, rel=1e-6) and p[~near].sum() == pytest.approx(many, rel=1e-6)
+    assert p[0] > 1.2 * p[GREY_BIN]
+    weight = np.exp(-(np.linalg.norm(AB_BINS - AB_BINS[0], axis=-1) ** 2) / 50)
+    assert p[0] == pytest.approx(many / weight.sum(), rel=1e-6)
+
+
+def test_no_bin_is_impossible():
+    """Grey photos alone: what is far from grey has what one count has, which float32 can hold and invert."""
+    p = smoothed(1e6 * np.eye(313)[GREY_BIN])
+    assert p.sum() == pytest.approx(1, abs=1e-12) and p.argmax() == GREY_BIN
+    assert p[0] == pytest.approx(1 / (1e6 + 313)) and p.min() > 0.99e-6

@@ -7,7 +7,7 @@ import pytest
 from draw import draw
 
 from pixlab.nn import torch_init
-from pixlab.nn.convt import TransposedConv, UpConv
+from pixlab.nn.convt import TransposedConv, UpConv, he_transposed
 from pixlab.nn.instance_norm import instance_norm
 from pixlab.nn.lrn import local_response_norm
 from pixlab.nn.normalise import normalise, unit_vectors
@@ -133,6 +133,17 @@ def test_transposed_convolution_is_pytorchs(window, stride, padding, output_padd
     layer.weight.data = torch.from_numpy(np.array(variables["params"]["kernel"]).transpose(2, 3, 0, 1).copy())
     layer.bias.data = torch.from_numpy(np.array(variables["params"]["bias"]))
     np.testing.assert_allclose(module.apply(variables, x), from_torch(layer(to_torch(x))), atol=1e-5)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(4, 2), (3, 2), (6, 3), (3, 1)])
+def test_transposed_convolutions_start_with_the_fan_in_of_an_output(window, stride):
+    """Over all phases, outputs have twice the mean square of the inputs, which a ReLU halves again."""
+    x = jnp.asarray(RNG.normal(size=(1, 8, 8, 64)), jnp.float32)
+    kernel = he_transposed(stride)(jax.random.key(0), (window, window, 64, 64), jnp.float32)
+    variables = {"params": {"kernel": kernel, "bias": jnp.zeros(64)}}
+    out = TransposedConv(64, window, stride).apply(variables, x)
+    inside = out[:, stride * 2 : stride * 6, stride * 2 : stride * 6]  # whole phases, away from the border
+    assert float((inside**2).mean()) == pytest.approx(2 * float((x**2).mean()), rel=0.1)
 
 
 def test_prelu_is_pytorchs():
