@@ -76,9 +76,9 @@ class Config(Options):
     answer: Literal["bins", "ab"] = "bins"
     """What the network gives: scores of 313 bins, or a and b themselves, by least squares."""
     uniform: float = 0.5
-    """Part of the uniform distribution in what rare bins are weighted by; 1: all alike. Without use to --answer ab."""
+    """Part of the uniform distribution in what rare bins are weighted by; 1: all alike. Not used with --answer ab."""
     temperature: float = 0.38
-    """Of the annealed mean: 1 is the mean, 0 the most likely bin. Without use to --answer ab."""
+    """Of the annealed mean: 1 is the mean, 0 the most likely bin. Not used with --answer ab."""
     prior: str = ""
     """How often colours occur: a file of experiments.color_prior; empty: counted on the training photos."""
     prior_photos: int = 10_000
