@@ -154,5 +154,5 @@ def main(args: Sequence[str] | None = None) -> None:
         pathlib.Path(command.out).write_text("\n".join([*about, *lines]))
 
 
-if __baseline_ == "__main__":
+if __name__ == "__main__":
     main()

@@ -93,7 +93,7 @@ def test_bicubic_interpolation_of_the_benchmarks_scores_what_is_published(real_d
     for scale, published in BICUBIC[name].items():
         examples = [test_example(photos[i], scale=scale, kind="enlarged") for i in range(len(photos))]
         mean = np.mean([psnr(example["image"], example["high"], scale) for example in examples])
-        assert abs(mean - published) < 0.005  # one of set14 is grey: as RGB it would make 26.09
+        assert abs(mean - published) < 0.01  # one of set14 is grey: as RGB it would make 26.09
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
