@@ -1,6 +1,7 @@
 """What experiments on super-resolution share, and what is their own: losses, stages, optimisers, pictures."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from pixlab.nn.imresize import imresize
 from pixlab.predict import predict
 from pixlab.run import Run, started
 from pixlab.train import predictions
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling is what takes time
 
 
 def differ(a, b):
@@ -72,7 +75,7 @@ def test_a_window_is_learnt_where_its_border_does_not_matter(net, windows):
     window = around[:, 10:-10, 10:-10]
     unit = 1 if net == "srcnn" else config.scale
     side = cut.size * unit - 2 * cut.border
-    apply = jax.jit(lambda image: sr_t91.middle(learns(params, carry, image)[0], (side, side)))
+    apply = jit(lambda image: sr_t91.middle(learns(params, carry, image)[0], (side, side)))
     alone, inside = apply(window), apply(around)
     np.testing.assert_allclose(alone, inside, atol=1e-6)
     assert np.std(np.asarray(alone)) > 0
@@ -103,7 +106,7 @@ def test_mdsr_learns_one_scale_per_step_and_all_in_time():
         batch[f"high_x{scale}"] = jnp.asarray(rng.random((2, 8 * scale, 8 * scale, 3)), jnp.float32)
     loss = recipe.stages[0].objectives["mdsr"].loss
     params, carry = recipe.init(jax.random.key(0))
-    gradient = jax.jit(jax.grad(lambda p, key: loss(p, carry, batch, key)[0]))
+    gradient = jit(jax.grad(lambda p, key: loss(p, carry, batch, key)[0]))
     seen = set()
     for seed in range(12):
         grads = gradient(params, jax.random.key(seed))["mdsr"]
@@ -128,9 +131,9 @@ def adversaries():
 def test_srgan_warms_up_its_generator_alone_and_then_trains_both(adversaries):
     recipe, batch = adversaries
     state = start(recipe, jax.random.key(0))
-    warm, logs = jax.jit(make_step(recipe.stages[0]))(state, batch, jax.random.key(1))
+    warm, logs = jit(make_step(recipe.stages[0]))(state, batch, jax.random.key(1))
     assert differ(state.params, warm.params) == {"generator"} and set(logs) == {"warm-up/loss", "warm-up/grad_norm"}
-    both, logs = jax.jit(make_step(recipe.stages[1]))(enter(recipe.stages[1], warm), batch, jax.random.key(1))
+    both, logs = jit(make_step(recipe.stages[1]))(enter(recipe.stages[1], warm), batch, jax.random.key(1))
     assert differ(warm.params, both.params) == {"generator", "discriminator"}
     assert differ(warm.carry, both.carry) == {"generator", "discriminator"}  # each moves its own statistics
     for name in ("probability_real", "probability_fake", "accuracy"):
@@ -144,7 +147,7 @@ def test_the_adversary_pulls_on_the_generator(adversaries):
     recipe, batch = adversaries
     params, carry = recipe.init(jax.random.key(0))
     fooling = recipe.stages[1].objectives["generator"].loss
-    pull = jax.jit(jax.grad(lambda p: fooling(p, carry, batch, jax.random.key(0))[1].logs["generator/adversarial"]))
+    pull = jit(jax.grad(lambda p: fooling(p, carry, batch, jax.random.key(0))[1].logs["generator/adversarial"]))
     grads = pull(params)
     assert any(np.any(x) for x in jax.tree.leaves(grads["generator"]))
 
@@ -195,9 +198,7 @@ def test_no_answer_depends_on_more_than_the_halo(config):
     reach = 0
     for phase in {0, config.scale - 1}:  # of the first and the last pixel that the middle one becomes
         at = (side // unit // 2) * config.scale + phase
-        answer = jax.jit(
-            jax.grad(lambda x, at=at: recipe.predict(params, carry, {"image": x})["high"][0, at, at].sum())
-        )
+        answer = jit(jax.grad(lambda x, at=at: recipe.predict(params, carry, {"image": x})["high"][0, at, at].sum()))
         size = np.abs(np.asarray(answer(image))).sum((0, 2, 3))
         rows = np.flatnonzero(size > 1e-6 * size.max()) // unit  # what is less is rounding
         reach = max(reach, *np.abs(rows - side // unit // 2).tolist())
@@ -268,7 +269,7 @@ def test_a_style_is_square_and_its_own_photo_keeps_its_content():
     recipe = perceptual_style.recipe(config)
     params, carry = recipe.init(jax.random.key(0))
     photo = jnp.asarray(perceptual_style.square(wide, 32))[None]
-    predict = jax.jit(recipe.predict)
+    predict = jit(recipe.predict)
     scored = predict(params, carry, {"image": photo, "photo": photo})
     again = predict(params, carry, {"image": photo, "photo": scored["styled"]})
     assert float(again["content"][0]) == pytest.approx(0, abs=1e-6) and float(scored["content"][0]) > 0

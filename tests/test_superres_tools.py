@@ -8,6 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from experiments import perceptual_scores, sr_div2k, sr_t91, sr_table
 from pixlab import cli, shipped
+from pixlab.core import start
 from pixlab.data.images import read_image
 from pixlab.errors import UserError
 from pixlab.metrics.niqe import Prior, fit, niqe
@@ -80,6 +81,7 @@ def test_figures_of_other_protocols_do_not():
 
 def test_networks_of_all_scales_have_a_row_at_each(folder, tmp_path):
     run = Run(tmp_path, sr_t91.experiment, sr_t91.Config(net="vdsr", depth=3, scale=3))
+    run.state = start(run.recipe, jax.random.key(0))
     assert [one.config.scale for _, one in sr_table.variants("vdsr", run, False)] == [2, 3, 4]
     params = [one.recipe.init(jax.random.key(0))[0] for _, one in sr_table.variants("vdsr", run, False)]
     assert jax.tree.map(np.shape, params[0]) == jax.tree.map(np.shape, params[2])
