@@ -128,7 +128,7 @@ def test_records_have_the_bytes_of_the_files(by_hand, kind):
 
 
 def test_general100_is_for_training_and_testing_and_t91_for_training(by_hand, tmp_path):
-    assert PARTS.keys() == set(NAMED) and {name: s.count for name, s in SETS.items()} == {
+    assert {*PARTS, "rooms"} == set(NAMED) and {name: s.count for name, s in SETS.items()} == {
         "t91": 91, "set5": 5, "set14": 14, "bsd100": 100, "urban100": 100, "general100": 100,
     }  # fmt: skip
     zipped({f"im_{i}.bmp": encoded(i, "BMP", 2) for i in range(100)}, by_hand / "general100.zip")
