@@ -6,7 +6,7 @@ ESPCN: Shi et al., "Real-Time Single Image and Video Super-Resolution ...", CVPR
 VDSR: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (1511.04587).
 
     python -m experiments.sr_t91                       minutes on a laptop: SRCNN, x3
-    python -m experiments.sr_t91 fsrcnn_x2             an hour or less: what pixlab's own weights were trained by
+    python -m experiments.sr_t91 fsrcnn_x2             half an hour or so, from T91 (python -m pixlab data prepare t91)
     python -m experiments.sr_t91 srcnn                 the paper's, by SGD for 15 million steps
     python -m pixlab evaluate runs/sr_t91-quick --source set14
 
@@ -124,7 +124,7 @@ CONFIGS = {
 ABOUT = {
     "quick": "Minutes on a laptop: SRCNN, x3, on pictures of procedural rooms.",
     **{
-        f"{net}_x{scale}": f"{net.upper()}, x{scale}, by Adam from T91: pixlab's own weights {net}-x{scale}."
+        f"{net}_x{scale}": f"{net.upper()}, x{scale}, by Adam from T91, without a GPU."
         for net in LENGTHS
         for scale in (2, 3, 4)
     },
