@@ -140,16 +140,6 @@ def tiles(config: Config):
     return superres_task.tiles(config, 2 * config.blocks + 9, config.width)
 
 
-def photo(config: Config, image):
-    """The photo's RGB over 255, float32 [h, w, 3]."""
-    return superres_task.photo(config, "colour", image)
-
-
-def export(config: Config, image, prediction):
-    """See superres_task.export."""
-    return superres_task.export(config, "colour", image, prediction)
-
-
 experiment = Experiment(
     "experiments.perceptual_sr",
     CONFIGS,
@@ -158,8 +148,8 @@ experiment = Experiment(
     baselines=superres_task.bicubic,
     paper="x4",
     about=ABOUT,
-    photo=photo,
-    export=export,
+    photo=superres_task.colour_photo,
+    export=superres_task.colour_export,
     tiles=tiles,
 )
 main = experiment.main

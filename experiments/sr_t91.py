@@ -6,7 +6,7 @@ ESPCN: Shi et al., "Real-Time Single Image and Video Super-Resolution ...", CVPR
 VDSR: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (1511.04587).
 
     python -m experiments.sr_t91                       minutes on a laptop: SRCNN, x3
-    python -m experiments.sr_t91 fsrcnn_x2             half an hour or so, from T91 (python -m pixlab data prepare t91)
+    python -m experiments.sr_t91 fsrcnn_x2             by Adam from T91 (python -m pixlab data prepare t91)
     python -m experiments.sr_t91 srcnn                 the paper's, by SGD for 15 million steps
     python -m pixlab evaluate runs/sr_t91-quick --source set14
 
@@ -131,7 +131,7 @@ ABOUT = {
     "vdsr_few": "VDSR by Adam from T91, for as long as a machine without a GPU can.",
     "srcnn": "SRCNN 9-1-5 as its release trains it, from T91.",
     "srcnn_935": "SRCNN 9-3-5 from ImageNet.",
-    "srcnn_955": "SRCNN 9-5-5 from ImageNet, the paper's best.",
+    "srcnn_955": "SRCNN 9-5-5 from ImageNet.",
     "vdsr": "VDSR as its paper trains it, from T91 and 200 photos of BSDS500 in a folder bsd200.",
 }
 CLIP = 0.01  # theta of VDSR's adjustable clipping, which the paper leaves open: what a gradient adds to a step at most

@@ -123,3 +123,15 @@ def export(
         ycbcr[..., :1] = high
         high = ycbcr_to_rgb(ycbcr)
     return {f"x{config.scale}": eight_bits(high)}
+
+
+def colour_photo(config: SuperresOptions, image: UInt8[np.ndarray, "h w 3"]) -> Example:
+    """The photo's RGB over 255, float32 [h, w, 3]."""
+    return photo(config, "colour", image)
+
+
+def colour_export(
+    config: SuperresOptions, image: UInt8[np.ndarray, "h w 3"], prediction: Batch
+) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+    """See `export`."""
+    return export(config, "colour", image, prediction)
