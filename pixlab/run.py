@@ -119,7 +119,7 @@ class Run:
             return self
         changed = dict(source="", test=source) if hasattr(self.config, "test") else dict(source=source)
         other = Run(self.folder, self.experiment, dataclasses.replace(self.config, **changed))
-        other.state = self.state
+        other._state = self._state
         return other
 
     def data(self, source: str = "") -> Data:

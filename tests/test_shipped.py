@@ -193,6 +193,7 @@ def test_what_is_shipped_in_this_checkout_can_be_opened():
 
 
 def test_the_wheel_has_the_weights(tmp_path, folder):
+    pytest.importorskip("setuptools", minversion="77")
     source = tmp_path / "source"
     for part in ("pixlab", "experiments"):
         (source / part).mkdir(parents=True)
