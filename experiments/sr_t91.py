@@ -30,6 +30,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
@@ -76,7 +77,7 @@ class Config(SuperresOptions):
     """Windows per step."""
     optimiser: Literal["adam", "sgd"] = "adam"
     """adam: one rate with cosine decay. sgd: as SRCNN's release, or for VDSR as its paper."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Rate: Adam's, or SGD's for the sum over a window's pixels."""
 
     def check(self) -> None:
@@ -100,7 +101,7 @@ class Config(SuperresOptions):
             raise UserError("--depth is VDSR's")
 
 
-LENGTHS = {"srcnn": (30_000, 64), "fsrcnn": (50_000, 16), "espcn": (50_000, 16)}  # steps, windows per step
+LENGTHS = {"srcnn": (80_000, 16), "fsrcnn": (50_000, 16), "espcn": (50_000, 16)}  # steps, windows per step
 CONFIGS = {
     "quick": Config(source="rooms", test="rooms", steps=1500, save_every=500),
     **{
@@ -164,8 +165,9 @@ def large(source: str) -> bool:
 
 def networks(config: Config) -> tuple[Net, Net]:
     """The network as it learns, and with the same parameters as it is tested."""
+    init = dict(hidden_init=nn.initializers.he_normal()) if config.optimiser == "adam" else {}
     module = {
-        "srcnn": lambda: SRCNN(config.windows),
+        "srcnn": lambda: SRCNN(config.windows, **init),
         "fsrcnn": lambda: FSRCNN(config.scale),
         "espcn": lambda: ESPCN(config.scale),
         "vdsr": lambda: VDSR(config.depth),
