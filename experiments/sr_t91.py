@@ -101,12 +101,12 @@ class Config(SuperresOptions):
             raise UserError("--depth is VDSR's")
 
 
-LENGTHS = {"srcnn": (80_000, 16), "fsrcnn": (50_000, 16), "espcn": (50_000, 16)}  # steps, windows per step
+LENGTHS = {"srcnn": (80_000, 16), "fsrcnn": (200_000, 4), "espcn": (200_000, 4)}  # steps, windows per step
 CONFIGS = {
     "quick": Config(source="rooms", test="rooms", steps=1500, save_every=500),
     **{
         f"{net}_x{scale}": Config(
-            net=net, scale=scale, steps=steps, batch=batch, save_every=2000, eval_every=10_000
+            net=net, scale=scale, steps=steps, batch=batch, save_every=5000, eval_every=20_000
         )
         for net, (steps, batch) in LENGTHS.items()
         for scale in (2, 3, 4)
@@ -148,14 +148,12 @@ def cut(config: Config) -> Cut | Crop:
     turned = dict(turns=True, flips=True) if config.optimiser == "adam" else {}
     if config.net == "vdsr":
         return Cut(41, 41, downsizes=(1.0, 0.7, 0.5), turns=True, flips=True)
-    border = (sum(config.windows) - 3) // 2
-    size, stride, downsizes = 33, 14, (1.0,)
-    if config.net != "srcnn":
-        size, seen = {"fsrcnn": (32, 6 + -(-4 // config.scale)), "espcn": (24, 4)}[config.net]
-        border, stride, downsizes = seen * config.scale, size // 2, (1.0, 0.9, 0.8, 0.7, 0.6)
+    size, border = {"srcnn": (33, (sum(config.windows) - 3) // 2), "fsrcnn": (16, 0), "espcn": (17, 0)}[config.net]
     if large(config.source):  # too many photos to keep all windows
         return Crop(-(-size // config.scale) if config.net == "srcnn" else size, border=border, **turned)
-    return Cut(size, stride, border=border, downsizes=downsizes, **turned)
+    if config.net == "srcnn":
+        return Cut(size, 14, border=border, **turned)
+    return Cut(size, size // 2, downsizes=(1.0, 0.9, 0.8, 0.7, 0.6), **turned)
 
 
 def large(source: str) -> bool:
@@ -168,7 +166,7 @@ def networks(config: Config) -> tuple[Net, Net]:
     init = dict(hidden_init=nn.initializers.he_normal()) if config.optimiser == "adam" else {}
     module = {
         "srcnn": lambda: SRCNN(config.windows, **init),
-        "fsrcnn": lambda: FSRCNN(config.scale),
+        "fsrcnn": lambda: FSRCNN(config.scale, interpolates=True),
         "espcn": lambda: ESPCN(config.scale),
         "vdsr": lambda: VDSR(config.depth),
     }[config.net]()

@@ -1,0 +1,36 @@
+"""Starts at which a network for luminance that has no skip connection interpolates already: its first filters pass the
+image on, and a transposed convolution enlarges it bilinearly. What is left to learn is the detail."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Initializer = nn.initializers.Initializer
+
+
+def passing(init: Initializer) -> Initializer:
+    """For convolutions with odd windows: kernels [row, column, in, out] from `init`, but the first channel goes out as
+    it came in."""
+
+    def start(key, shape, dtype=jnp.float32) -> jax.Array:
+        rows, columns = shape[:2]
+        return init(key, shape, dtype).at[..., 0].set(0).at[rows // 2, columns // 2, 0, 0].set(1)
+
+    return start
+
+
+def interpolating(init: Initializer, stride: int, padding: int) -> Initializer:
+    """For a TransposedConv: kernels [row, column, in, out] from `init`, but the first channel is enlarged bilinearly.
+
+    Tap r of input pixel i adds to output pixel o = stride i + r - padding, which lies o - (stride i + (stride - 1) / 2)
+    pixels from i's centre. What a window narrower than 2 stride would need is missing.
+    """
+
+    def start(key, shape, dtype=jnp.float32) -> jax.Array:
+        rows, columns = (
+            np.maximum(0, 1 - np.abs(np.arange(n) - padding - (stride - 1) / 2) / stride) for n in shape[:2]
+        )
+        return init(key, shape, dtype).at[:, :, 0, 0].set(np.outer(rows, columns))
+
+    return start
