@@ -90,6 +90,7 @@ class Config(Options):
         self.at_least(1 / 64, "vgg_width")
         if self.weights and self.vgg_width != 1:
             raise UserError("--vgg-width is for random parameters; --weights are of the whole VGG-16")
+        style_picture(self)  # here it is missed before anything has been done
 
 
 CONFIGS = {
@@ -110,12 +111,12 @@ def recipe(config: Config) -> Recipe:
     image = (1, config.size, config.size, 3)
     net = Net("style", StyleNet(config.blocks, config.width, config.norm), (image,))
     vgg = Net("vgg", VGGFeatures(16, STYLE, config.vgg_width), (image,))
-    wanted = style_picture(config)[None]
+    wanted = functools.cache(lambda: style_picture(config))  # predicting does without it
 
     def losses(params, carry, made, photo):
         seen = lambda x: vgg(params, carry, x)[0]  # noqa: E731
         features = seen(made)
-        style = {name: gram(x) for name, x in seen(jnp.asarray(wanted)).items()}
+        style = {name: gram(x) for name, x in seen(jnp.asarray(wanted()[None])).items()}
         return {
             "content": feature_loss(features[CONTENT], seen(photo)[CONTENT]),
             "style": style_loss(features, style, mean=True),
@@ -146,7 +147,10 @@ def recipe(config: Config) -> Recipe:
         return params | {"vgg": vgg_features(read_weights(config.weights), vgg.module)}
 
     start = pretrained if config.weights else lambda params: params
-    drawn = functools.partial(render, wanted[0])
+
+    def drawn(example, prediction):
+        return render(wanted(), example, prediction)
+
     return Recipe(init_all(net, vgg), (stage,), predict, {"style_loss": mean}, drawn, start)
 
 
@@ -188,13 +192,15 @@ def render(style: np.ndarray, example: Example, prediction: Batch) -> dict[str, 
 
 
 def photo(config: Config, image: UInt8[np.ndarray, "h w 3"]) -> Example:
-    """The photo's RGB over 255, float32 [h, w, 3]."""
-    return {"image": (image / 255).astype(np.float32)}
+    """The photo's RGB over 255, float32 [h, w, 3]; a small one with its mirror images, up to what the network takes."""
+    more = [max(0, 8 * config.blocks + 4 - n) for n in image.shape[:2]]
+    return {"image": (np.pad(image, ((0, more[0]), (0, more[1]), (0, 0)), "symmetric") / 255).astype(np.float32)}
 
 
 def export(config: Config, image: np.ndarray, prediction: Batch) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
     """What `python -m pixlab predict` writes: the photo in the style."""
-    return {"styled": eight_bits(np.asarray(prediction["styled"]))}
+    h, w = image.shape[:2]
+    return {"styled": eight_bits(np.asarray(prediction["styled"])[:h, :w])}
 
 
 experiment = Experiment(

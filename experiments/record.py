@@ -36,8 +36,8 @@ class Command:
     """What a reader of the table has to know."""
     data: str = ""
     """What the data is called in the table; empty stands for the run's --source."""
-    also: tuple[str, ...] = ()
-    """Other data whose test images to score, each as NAME=SOURCE."""
+    also: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Other data whose test images to score, as NAME=SOURCE; may be given again."""
     name: str = ""
     """Name of the record; empty stands for EXPERIMENT-CONFIG."""
     readme: bool = False

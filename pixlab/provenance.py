@@ -74,4 +74,5 @@ def _processor() -> str:
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{cores()} cores of {names[0] if names else platform.processor() or platform.machine()}"
+    many = "s" if cores() > 1 else ""
+    return f"{cores()} core{many} of {names[0] if names else platform.processor() or platform.machine()}"

@@ -230,12 +230,19 @@ def test_the_command_writes_record_and_readme(run, tmp_path, monkeypatch, capsys
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2"\n')
     (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
     words = [str(run.folder), "--data", "dark noise", "--also", "noise=made_up", "--note", "One seed", "--readme"]
+    words += ["--also", "more noise=made_up"]
     command_line.main(words)
     assert capsys.readouterr().out.strip() == "results/recorded_toy-quick.json"
     [made] = read_records(tmp_path / "results").values()
     assert made["versions"]["pixlab"] == "1.2"
     text = (tmp_path / "README.md").read_text()
-    for words_there in ("dark noise, 5 images", "noise, 11 images", "One seed.", "21 train, 5 test images"):
+    for words_there in (
+        "dark noise, 5 images",
+        "| noise, 11 images",
+        "more noise, 11 images",
+        "One seed.",
+        "21 train, 5 test images",
+    ):
         assert words_there in text
     command_line.main(words)  # the same run again is no conflict
     assert (tmp_path / "README.md").read_text() == text

@@ -276,6 +276,23 @@ def test_a_style_is_square_and_its_own_photo_keeps_its_content():
     assert set(predict(params, carry, {"image": photo})) == {"styled"}
 
 
+def test_a_style_is_read_before_training_and_not_to_predict(tmp_path):
+    config = dataclasses.replace(perceptual_style.CONFIGS["quick"], size=32, blocks=1, width=4, vgg_width=1 / 16)
+    picture = tmp_path / "style.png"
+    config = dataclasses.replace(config, style=str(picture))
+    with pytest.raises(UserError, match=r"style\.png"):
+        config.check()
+    run = Run(tmp_path, perceptual_style.experiment, config)
+    run.state = start(run.recipe, jax.random.key(0))
+    photos = [np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8) for size in ((1, 1), (7, 30), (16, 20))]
+    made = [pictures["styled"] for _, pictures in run.predict(photos)]
+    assert [x.shape for x in made] == [photo.shape for photo in photos]
+    with pytest.raises(UserError, match=r"style\.png"):
+        run.recipe.render({}, {})
+    Image.fromarray(photos[2]).save(picture)
+    config.check()
+
+
 def test_a_run_is_scored_as_the_set_asks(tmp_path):
     """By RGB on DIV2K, by luminance elsewhere, a grey photo by what it is."""
     for name, mode in (("a", "RGB"), ("b", "L")):
