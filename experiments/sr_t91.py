@@ -16,11 +16,12 @@ with its border pixels repeated. Scores are SRCNN's: luminance of 8 bits, `scale
 photo never rounded.
 
 What differs from the papers: configs that name a scale, and `quick`, learn by Adam with cosine decay at one rate for
-all layers, from windows that are turned and mirrored; `srcnn` and `vdsr` have the papers' optimisers, FSRCNN and ESPCN
-have no such config. FSRCNN learns from windows of 32x32 pixels of low resolution and ESPCN of 24x24, without the border
-that zeros around would reach, where their papers have 10, 7 or 6 and 17; both learn from photos made smaller as well,
-as FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are bicubic, not blurred by
-a Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7 and 0.5 first, as a port
+all layers, from windows that are turned and mirrored. SRCNN's hidden layers start then as He et al. have it, since from
+the paper's deviation of 0.001 Adam takes many times as long; FSRCNN starts as bilinear interpolation. `srcnn` and
+`vdsr` have the papers' optimisers and starts; FSRCNN and ESPCN have no such config. FSRCNN learns from windows of 16x16
+pixels of low resolution, where its paper has 10, 7 or 6; both it and ESPCN learn from photos made smaller as well, as
+FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are bicubic, not blurred by a
+Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7 and 0.5 first, as a port
 of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's photos for classification, not from all
 windows of those for detection.
 """
@@ -103,7 +104,7 @@ class Config(SuperresOptions):
 
 LENGTHS = {"srcnn": (80_000, 16), "fsrcnn": (200_000, 4), "espcn": (200_000, 4)}  # steps, windows per step
 CONFIGS = {
-    "quick": Config(source="rooms", test="rooms", steps=1500, save_every=500),
+    "quick": Config(source="rooms", test="rooms", batch=16, steps=4000, save_every=1000),
     **{
         f"{net}_x{scale}": Config(
             net=net, scale=scale, steps=steps, batch=batch, save_every=5000, eval_every=20_000

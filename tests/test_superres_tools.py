@@ -6,15 +6,16 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from experiments import perceptual_scores, sr_div2k, sr_t91, sr_table
+from experiments import perceptual_scores, sr_div2k, sr_pictures, sr_t91, sr_table
 from pixlab import cli, shipped
 from pixlab.core import start
 from pixlab.data.images import read_image
+from pixlab.data.photos import open_photos
 from pixlab.errors import UserError
 from pixlab.metrics.niqe import Prior, fit, niqe
 from pixlab.metrics.pirm import scored
 from pixlab.nn.colour import luminance
-from pixlab.nn.imresize import imresize
+from pixlab.nn.imresize import imresize, imresize_uint8
 from pixlab.run import Run
 
 
@@ -91,6 +92,31 @@ def test_without_runs_there_is_no_table(monkeypatch):
     monkeypatch.setattr(shipped, "names", list)
     with pytest.raises(UserError, match="no weights are shipped"):
         sr_table.rows(sr_table.Command())
+
+
+def test_pictures_of_what_runs_make(runs, folder, tmp_path, capsys, monkeypatch):
+    rows, strip = [], sr_pictures.strip
+    monkeypatch.setattr(sr_pictures, "strip", lambda panels: rows.append(panels) or strip(panels))
+    photos = f"photos:{folder}"
+    out, words = tmp_path / "new" / "made.png", [str(runs / "grey"), "--test", photos, "--photos"]
+    sr_pictures.main([*words, "0", "0", "--out", str(out)])
+    assert capsys.readouterr().out.strip() == str(out) and read_image(out).shape[1] > 3 * 240
+    assert [[panel.title for panel in panels] for panels in rows] == [["bicubic", "grey", "truth"]] * 2
+    whole = open_photos(photos, "test")[0]["image"]
+    views = np.lib.stride_tricks.sliding_window_view(whole, (64, 64, 3))[:, :, 0]
+    ((top, left),) = np.argwhere((views == rows[0][2].image).all((2, 3, 4)))
+    low = imresize_uint8(whole, 0.5)
+    ((_, made),) = Run.open(runs / "grey").predict([low])
+    for panel, image in zip(rows[0], (imresize_uint8(low, 2), made["x2"]), strict=False):
+        np.testing.assert_array_equal(panel.image, image[top : top + 64, left : left + 64])
+    for wrong, line in (
+        ([*words, "1"], "has photos 0 to 0"),
+        ([*words, "0", "--out", str(folder / "0.png" / "x.png")], "cannot be written"),
+        (["srcnn-x3", *words, "0"], "these have 2, 3"),
+    ):
+        with pytest.raises(SystemExit):
+            sr_pictures.main(wrong)
+        assert line in capsys.readouterr().err
 
 
 def test_natural_scores(runs, folder, tmp_path, capsys):
