@@ -13,7 +13,8 @@ at the other's cost, so pictures say more. Weights are in the release's units.
 What differs from the release: VGG-16's weights are PyTorch's, whose features are of another scale than Caffe's, so that
 its weights of the losses may want changing; photos are Places', not MS-COCO's, unless `--source photos:PATH` says so.
 `quick` takes VGG-16 with random parameters, so that nothing has to be downloaded: it shows that the losses fall, not
-what a style is. Without `--style` the picture is of stripes.
+what a style is. Without `--style` the picture is of stripes; the style's picture is cut square and brought to `--size`.
+A photo goes through in one piece, since its normalisation is of the whole: a large one takes much memory.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ Workshops 2017 (arXiv 1707.02921). SRResNet: Ledig et al., CVPR 2017 (arXiv 1609
     python -m experiments.sr_div2k edsr_x4 --start runs/sr_div2k-edsr_x2
     python -m pixlab evaluate runs/sr_div2k-edsr_x2 --source set5
 
-Random crops of 48x48 pixels of low resolution, turned and mirrored, and the mean absolute error. With `--start`, x3 and
-x4 begin with what the finished network for x2 has learnt. Photos that are scored are shrunk to 8 bits as MATLAB does;
-DIV2K is scored by RGB, the other sets by the luminance of the 8-bit answer. `--ensemble` predicts with the mean over
-eight flips and transpositions, the paper's EDSR+; `experiments.sr_table RUN --ensemble` scores a run so without
-training it again.
+Random crops of 48x48 pixels of low resolution, turned and mirrored, and the mean absolute error; SRResNet has 24x24, as
+they are, and the mean squared error. With `--start`, x3 and x4 begin with what the finished network for x2 has learnt.
+Photos that are scored are shrunk to 8 bits as MATLAB does; DIV2K is scored by RGB, the other sets by the luminance of
+the 8-bit answer. `--ensemble` predicts with the mean over eight flips and transpositions, the paper's EDSR+;
+`experiments.sr_table RUN --ensemble` scores a run so without training it again. MDSR answers at the --scale that it was
+given; that table has all three.
 
 What differs from the papers: losses are of colours in [0, 1], not 0..255, which Adam hardly notices; batches of large
 error are learnt from, which the first release skips. MDSR draws one enlargement per step, as its release does, but
@@ -145,6 +146,8 @@ def recipe(config: Config) -> Recipe:
         return jax.lax.switch(drawn, [lambda scale=scale: at(scale) for scale in SCALES]), Aux()
 
     def predict(params, carry, batch):
+        if "image" not in batch:
+            raise UserError("MDSR's training crops are of three scales; score whole photos: --source, or --split test")
         apply = lambda image: net(params, carry, image)[0]  # noqa: E731
         return {"high": self_ensembled(apply, batch["image"]) if config.ensemble else apply(batch["image"])}
 
@@ -181,7 +184,7 @@ experiment = Experiment(
     data,
     baselines=superres_task.bicubic,
     published=reported,
-    paper="edsr_x2",
+    paper=lambda config: config.net if config.net != "edsr" else f"edsr_x{min(config.scale, 4)}",
     about=ABOUT,
     photo=superres_task.colour_photo,
     export=superres_task.colour_export,

@@ -1,7 +1,7 @@
 """What papers on super-resolution report: means of PSNR in dB and SSIM over a test set, by luminance.
 
 As the VDSR paper's table and later ones quote them, copied from third parties' notes, not from the papers' own pages;
-SRCNN's are its 9-5-5 network's from ImageNet. "SRCNN, 91 images" is 9-1-5, trained on T91 alone.
+"SRCNN 9-1-5, T91" was trained on 91 photos alone. SRResNet's and SRGAN's were measured by their authors' own program.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ _NONE = (None, None, None)
 _ROWS = {  # (PSNR, SSIM) at x2, x3, x4 of Set5, of Set14, of BSD100 and of Urban100; None: not known here
     "bicubic": (
         (33.66, 0.9299), (30.39, 0.8682), (28.42, 0.8104),
-        (30.24, 0.8688), (27.55, 0.7742), (26.00, 0.7027), *_NONE, *_NONE,
+        (30.24, 0.8688), (27.55, 0.7742), (26.00, 0.7027),
+        (29.56, 0.8431), (27.21, 0.7385), (25.96, 0.6675),
+        (26.88, 0.8403), (24.46, 0.7349), (23.14, 0.6577),
     ),
-    "SRCNN": (
+    "SRCNN 9-5-5, ImageNet": (
         (36.66, 0.9542), (32.75, 0.9090), (30.48, 0.8628),
         (32.42, 0.9063), (29.28, 0.8209), (27.49, 0.7503),
         (31.36, 0.8879), (28.41, 0.7863), (26.90, 0.7101),
         (29.50, 0.8946), (26.24, 0.7989), (24.52, 0.7221),
     ),
-    "SRCNN, 91 images": (None, (32.39, None), None, *_NONE, *_NONE, *_NONE),
-    "FSRCNN": ((37.00, 0.9558), (33.16, None), None, (32.63, 0.9088), None, None, *_NONE, *_NONE),
+    "SRCNN 9-1-5, T91": (None, (32.39, None), None, *_NONE, *_NONE, *_NONE),
+    "FSRCNN": (
+        (37.00, 0.9558), (33.16, 0.9140), (30.71, 0.8657),
+        (32.63, 0.9088), (29.43, 0.8242), (27.59, 0.7535), *_NONE, *_NONE,
+    ),
     "ESPCN": (None, (33.13, None), (30.90, None), None, (29.49, None), (27.73, None), *_NONE, *_NONE),
     "VDSR": (
         (37.53, 0.9587), (33.66, 0.9213), (31.35, 0.8838),

@@ -6,7 +6,7 @@ ESPCN: Shi et al., "Real-Time Single Image and Video Super-Resolution ...", CVPR
 VDSR: Kim, Lee & Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (1511.04587).
 
     python -m experiments.sr_t91                       minutes on a laptop: SRCNN, x3
-    python -m experiments.sr_t91 fsrcnn_x2             by Adam from T91 (python -m pixlab data prepare t91)
+    python -m experiments.sr_t91 fsrcnn_x2             by Adam from T91 (python -m pixlab data prepare t91, and set5)
     python -m experiments.sr_t91 srcnn                 the paper's, by SGD for 15 million steps
     python -m pixlab evaluate runs/sr_t91-quick --source set14
 
@@ -15,15 +15,15 @@ end, by a transposed convolution or a pixel shuffle. SRCNN learns without paddin
 with its border pixels repeated. Scores are SRCNN's: luminance of 8 bits, `scale` pixels cut off on each side, the small
 photo never rounded.
 
-What differs from the papers: configs that name a scale, and `quick`, learn by Adam with cosine decay at one rate for
-all layers, from windows that are turned and mirrored. SRCNN's hidden layers start then as He et al. have it, since from
-the paper's deviation of 0.001 Adam takes many times as long; FSRCNN starts as bilinear interpolation. `srcnn` and
-`vdsr` have the papers' optimisers and starts; FSRCNN and ESPCN have no such config. FSRCNN learns from windows of 16x16
-pixels of low resolution, where its paper has 10, 7 or 6; both it and ESPCN learn from photos made smaller as well, as
-FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are bicubic, not blurred by a
-Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7 and 0.5 first, as a port
-of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's photos for classification, not from all
-windows of those for detection.
+What differs from the papers: configs that name a scale, `quick` and `vdsr_few` learn by Adam with cosine decay at one
+rate for all layers, from windows that are turned and mirrored. SRCNN's hidden layers start then as He et al. have it,
+since from the paper's deviation of 0.001 Adam takes many times as long; FSRCNN starts as bilinear interpolation.
+`srcnn` and `vdsr` have the papers' optimisers and starts; FSRCNN and ESPCN have no such config. FSRCNN learns from
+windows of 16x16 pixels of low resolution, where its paper has 10, 7 or 6; both it and ESPCN learn from photos made
+smaller as well, as FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are
+bicubic, not blurred by a Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7
+and 0.5 first, as a port of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's photos for
+classification, not from all windows of those for detection.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from pixlab.run import Experiment
 from pixlab.superres_task import SuperresOptions
 
 NETS = {  # what each sees, and who in the published tables to compare with
-    "srcnn": ("enlarged", ("SRCNN, 91 images", "SRCNN")),
+    "srcnn": ("enlarged", ("SRCNN 9-1-5, T91", "SRCNN 9-5-5, ImageNet")),
     "fsrcnn": ("low", ("FSRCNN",)),
     "espcn": ("low", ("ESPCN",)),
     "vdsr": ("enlarged", ("VDSR",)),
@@ -247,7 +247,7 @@ experiment = Experiment(
     data,
     baselines=superres_task.bicubic,
     published=reported,
-    paper="srcnn",
+    paper=lambda config: config.net if config.net in CONFIGS else "",
     about=ABOUT,
     photo=photo,
     export=export,

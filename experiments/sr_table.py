@@ -25,7 +25,7 @@ from pixlab.records import public
 from pixlab.run import Run
 from pixlab.superres_task import SuperresOptions
 
-LUMINANCE = ("bicubic", "SRCNN, 91 images", "SRCNN", "FSRCNN", "ESPCN", "VDSR")
+LUMINANCE = ("bicubic", "SRCNN 9-1-5, T91", "SRCNN 9-5-5, ImageNet", "FSRCNN", "ESPCN", "VDSR")
 METHODS = {
     "luminance": LUMINANCE,
     "rgb_luminance": ("SRResNet", "SRGAN", "EDSR"),
@@ -34,7 +34,7 @@ METHODS = {
 Scores = dict[str, dict[str, float]]  # of a row: {test set: {"psnr", "ssim"}}
 TITLES = {
     "luminance": "luminance from luminance that was never rounded when it was small (SRCNN's protocol)",
-    "rgb_luminance": "luminance of 8-bit colours from 8-bit colours (EDSR's protocol)",
+    "rgb_luminance": "luminance of 8-bit colours from 8-bit colours (EDSR's protocol; SRResNet and SRGAN have another)",
     "rgb": "8-bit colours (DIV2K)",
 }
 
@@ -147,7 +147,7 @@ def main(args: Sequence[str] | None = None) -> None:
             "",
             f"`{shown}`: PSNR in dB / SSIM, means over the photos of a set. Rows in bold were measured by this",
             "command, the others are what papers report, as later papers quote them (`experiments/sr_published.py`),",
-            "of networks that saw more photos than T91's, but for the row that says so.",
+            "most of them of networks that saw more photos than T91's.",
             "",
         ]
         pathlib.Path(command.out).parent.mkdir(parents=True, exist_ok=True)

@@ -113,16 +113,17 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
             if here.exists()
             else "nothing to profile: it begins five steps after the start"
         )
-    if experiment.paper and name != experiment.paper:
-        say(f"the paper's own: {papers_own(experiment)}   (its data: python -m pixlab data list)")
+    paper = experiment.papers(config)
+    if paper and name != paper:
+        say(f"the paper's own: {papers_own(experiment, paper)}   (its data: python -m pixlab data list)")
     return run
 
 
-def papers_own(experiment: Experiment) -> str:
-    """The command of the paper's config, with --source where that is a folder of which everyone has their own."""
-    source = getattr(experiment.configs[experiment.paper], "source", "")
+def papers_own(experiment: Experiment, paper: str) -> str:
+    """The command of the config `paper`, with --source where that is a folder of which everyone has their own."""
+    source = getattr(experiment.configs[paper], "source", "")
     words = [] if public(source) == source else ["--source", public(source)]
-    return shlex.join(["python", "-m", experiment.name, experiment.paper, *words])
+    return shlex.join(["python", "-m", experiment.name, paper, *words])
 
 
 def fit(run: Run, data: Data, began: float) -> dict:

@@ -63,6 +63,8 @@ def make_record(
     elapsed = status["time"] - datetime.datetime.fromisoformat(origin["started"]).timestamp()
     paused = bool(later)
     source = public(getattr(run.config, "source", ""))
+    tested = {"test": public(run.config.test)} if getattr(run.config, "test", "") else {}
+    name = data or tested.get("test") or source or "its own"
     record = {
         "experiment": run.experiment.name,
         "config": saved["config"],
@@ -71,7 +73,7 @@ def make_record(
         "commit": " ".join(dict.fromkeys(start["commit"] for start in [origin, *later])),
         "versions": {**({"pixlab": version} if version else {}), **origin["versions"]},
         "hardware": origin["hardware"],
-        "data": {"name": data or source or "its own", "source": source, "images": dict(images)},
+        "data": {"name": name, "source": source, **tested, "images": dict(images)},
         "steps": status["stages"],
         "seconds": round(float(max(elapsed, result["seconds"])), 1),
         "paused": paused,
@@ -79,7 +81,7 @@ def make_record(
         "baselines": {name: row for name, row in rows.items() if not name.endswith(PUBLISHED)},
         "published": {n.removesuffix(PUBLISHED): row for n, row in rows.items() if n.endswith(PUBLISHED)},
         "elsewhere": list(elsewhere),
-        "paper": run.experiment.paper,
+        "paper": run.experiment.papers(run.config),
         "unlike_paper": unlike_paper(run.experiment, run.config),
         "note": note,
     }
@@ -121,9 +123,9 @@ def command(experiment: Experiment, name: str, config: Options) -> str:
 
 def unlike_paper(experiment: Experiment, config: Options) -> dict[str, list]:
     """{option: [here, in the paper's config]} where the two differ; {} if no config is the paper's."""
-    if not experiment.paper:
+    if not (paper := experiment.papers(config)):
         return {}
-    pairs = _differences(config, experiment.configs[experiment.paper])
+    pairs = _differences(config, experiment.configs[paper])
     return json.loads(json.dumps({option: pair for option, pair in pairs.items() if option != "seed"}))
 
 

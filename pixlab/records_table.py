@@ -115,13 +115,16 @@ def _decimals(name: str, column: Sequence[float]) -> int:
 
 
 def _made(record: Record) -> str:
-    images = ", ".join(f"{count} {split}" for split, count in record["data"]["images"].items())
+    about, counts = record["data"], record["data"]["images"]
+    images = f"{about['name']}: {', '.join(f'{count} {split}' for split, count in counts.items())} images"
+    if about.get("test", about["source"]) != about["source"]:
+        images = f"{about['source']}: {counts['train']} train examples; {about['name']}: {counts['test']} test images"
     steps = " + ".join(f"{count} {name}" for name, count in record["steps"])
     spent = duration(record["seconds"]) + (" with pauses" if record["paused"] else "")
     facts = [
         f"`{record['command']}`",
         f"{record['date']}, commit `{record['commit']}`",
-        f"{record['data']['name']}: {images} images",
+        images,
         record["hardware"],
         f"steps: {steps}",
         spent,

@@ -18,6 +18,7 @@ import numpy as np
 from pixlab import shipped
 from pixlab.checkpoint import restore_for_use
 from pixlab.core import Batch, Nets, Recipe, State, eval_params
+from pixlab.data.photos import overlap
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
@@ -43,11 +44,15 @@ class Experiment:
     data: Callable[[Any], Data]
     baselines: Callable[[Any, Data], Mapping[str, Predict]] = lambda config, data: {}
     published: Callable[[Any], Mapping[str, Mapping[str, float]]] = lambda config: {}
-    paper: str = ""  # the config that is the paper's
+    paper: str | Callable[[Any], str] = ""  # the config that is the paper's, or which one it is for a config
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what a config is, for --help
     photo: Callable[[Any, np.ndarray], Example] | None = None  # (config, uint8 [h,w,3]) -> example for predict
     export: Callable[[Any, np.ndarray, Batch], dict[str, np.ndarray]] | None = None  # (config, photo, prediction)
     tiles: Callable[[Any], Tiles | None] = lambda config: None  # windows of large photos; None: seen in one piece
+
+    def papers(self, config: Any) -> str:
+        """The config that is the paper's, for whoever runs `config`; "" where there is none."""
+        return self.paper(config) if callable(self.paper) else self.paper
 
     def main(self, args: Sequence[str] | None = None) -> Run:
         """Run the command line `args` (default: the process's own) and return the finished run."""
@@ -117,7 +122,9 @@ class Run:
         """The run as if its data were of another `source`; where training and testing have one each, the latter's."""
         if not source:
             return self
-        changed = dict(source="", test=source) if hasattr(self.config, "test") else dict(source=source)
+        changed = dict(source=source)
+        if hasattr(self.config, "test"):  # of a folder that is trained on, what is not
+            changed = dict(source=self.config.source if overlap(self.config.source, source) else "", test=source)
         other = Run(self.folder, self.experiment, dataclasses.replace(self.config, **changed))
         other._state = self._state
         return other

@@ -57,7 +57,7 @@ def metrics(config: SuperresOptions, kind: Kind) -> Mapping[str, Metric]:
     """PSNR and SSIM as the papers on this kind of network measure them; on DIV2K of RGB."""
     if kind != "colour":
         return {f"luminance_x{config.scale}": srcnn_protocol(config.scale)}
-    if config.test == "div2k":
+    if (config.test or config.source) == "div2k":
         return {f"rgb_x{config.scale}": div2k_protocol(config.scale)}
     return {f"rgb_luminance_x{config.scale}": edsr_protocol(config.scale)}
 

@@ -108,6 +108,13 @@ def test_the_command_has_what_differs_from_the_config_and_no_path(run, record):
     assert command(experiment, "quick", changed) == expected
 
 
+def test_a_run_that_is_tested_on_other_data_names_both(record):
+    apart = record | {"data": {"name": "Five", "source": "t91", "test": "set5", "images": {"train": 900, "test": 5}}}
+    assert "; t91: 900 train examples; Five: 5 test images; " in section({"toy": apart})
+    same = record | {"data": apart["data"] | {"test": "t91"}}
+    assert "; Five: 900 train, 5 test images; " in section({"toy": same})
+
+
 def test_names_of_the_catalogue_are_no_paths():
     assert public("flic:full") == "flic:full" and public("pose_folder:lsp") == "pose_folder:PATH"
     assert public("rooms") == "rooms" and public(3) == 3
@@ -123,6 +130,8 @@ def test_what_differs_from_the_paper(run):
     assert unlike_paper(experiment, run.config)["batch"] == [8, 16]
     assert not {"first", "seed", "run", "log_every"} & set(unlike_paper(experiment, run.config))
     assert unlike_paper(dataclasses.replace(experiment, paper=""), run.config) == {}
+    each = dataclasses.replace(experiment, paper=lambda config: "quick" if config.batch == 8 else "")
+    assert "batch" not in unlike_paper(each, run.config) and each.papers(experiment.configs["paper"]) == ""
 
 
 def test_scores_elsewhere_are_those_of_the_other_images(run):

@@ -218,6 +218,30 @@ def test_shipped_weights_enlarge_better_than_interpolation(name):
     assert psnr[0] > psnr[1] + 0.2
 
 
+def test_photos_of_all_kinds_go_through_shipped_weights(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 7, 3), np.uint8)
+    photo, turned = Image.fromarray(pixels), Image.Exif()
+    turned[274] = 6  # to be turned by a quarter
+    deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    kinds = {
+        "rgb.png": photo, "rgba.png": photo.convert("RGBA"), "grey.png": Image.fromarray(pixels[..., 0]),
+        "deep.png": deep, "palette.gif": photo.quantize(8), "cmyk.jpg": photo.convert("CMYK"), "one.png": photo.resize((1, 1)),
+    }  # fmt: skip
+    for name, image in kinds.items():
+        image.save(tmp_path / name)
+    photo.save(tmp_path / "turned.jpg", exif=turned)
+    sizes = dict.fromkeys(kinds, (21, 30)) | {"one.png": (3, 3), "turned.jpg": (30, 21)}
+    for weights in ("srcnn-x3", "fsrcnn-x3"):
+        out = tmp_path / weights
+        main(["predict", weights, *(str(tmp_path / name) for name in sizes), "--out", str(out)])
+        for name, size in sizes.items():
+            with Image.open(out / f"{pathlib.Path(name).stem}_x3.png") as made:
+                assert made.size == size and made.mode == "RGB", name
+        grey = read_image(out / "grey_x3.png").astype(int)
+        assert np.ptp(grey) > 50 and np.ptp(grey, axis=-1).max() <= 2  # grey stays grey
+        np.testing.assert_array_equal(read_image(out / "deep_x3.png"), grey)
+
+
 def test_a_photo_of_12_megapixels_takes_less_than_2_gigabytes(tmp_path):
     """In a process of its own, whose memory is its own; it says how far it is."""
     rng = np.random.default_rng(0)

@@ -120,6 +120,9 @@ def test_another_source_is_tested_on_where_training_has_its_own(tmp_path):
     run = Run(tmp_path, dataclasses.replace(toy.experiment, data=lambda config: Data(1, named(config))), Apart())
     sources = [{name: split.source[0] for name, split in run.data(other).splits.items()} for other in ("", "others")]
     assert sources == [{"train": "ours", "test": "theirs"}, {"train": "", "test": "others"}]
+    shared = dataclasses.replace(run.config, source=f"t91+photos:{tmp_path}")
+    shared = Run(tmp_path, run.experiment, shared).on(f"photos:{tmp_path}/").config
+    assert shared.source == f"t91+photos:{tmp_path}" and shared.test == f"photos:{tmp_path}/"  # what is not trained on
     blank = plan.without_data(run.config)
     assert run.tested == "theirs" and (blank.source, blank.test) == (BLANK, BLANK)
     assert Run(tmp_path, toy.experiment, toy.Config()).tested == "the run"

@@ -388,10 +388,10 @@ def few_rooms(tmp_path_factory, monkeypatch):
 
 
 def test_the_papers_command_says_which_source_everyone_has_to_bring():
-    own = cli.papers_own(pose_lsp.experiment)
+    own = cli.papers_own(pose_lsp.experiment, "joint")
     assert own == "python -m experiments.pose_lsp joint --source pose_folder:PATH"
     assert cli.parse(pose_lsp.experiment, shlex.split(own)[3:])[1].source == "pose_folder:PATH"
-    assert cli.papers_own(depth_nyu.experiment) == "python -m experiments.depth_nyu alexnet"
+    assert cli.papers_own(depth_nyu.experiment, "alexnet") == "python -m experiments.depth_nyu alexnet"
 
 
 # A notebook

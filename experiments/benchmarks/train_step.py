@@ -131,6 +131,8 @@ def begin(name: str, shape: tuple[int, ...], bf16: bool) -> dict[str, Worker]:
         if worker.error:
             print(f"{name:8} {variant}: {worker.error}")
             del workers[variant]
+    if "pixlab" not in workers:
+        raise SystemExit(2)
     return workers
 
 

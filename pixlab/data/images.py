@@ -86,6 +86,12 @@ def read_image(source: str | os.PathLike | bytes, *, name: str | None = None) ->
         raise UserError(f"{name}: not a readable image ({_one_line(error)}); save it again as PNG or JPEG") from error
 
 
+def is_grey(data: bytes, name: str) -> bool:
+    """Whether a readable picture file, which messages call `name`, has one channel beside transparency."""
+    with _opened(data, name) as image:
+        return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+
+
 def _opened(data: bytes, name: str):
     """Pillow's image, not decoded yet. Raises UserError above PIXELS: a small file can be made to fill the memory.
 

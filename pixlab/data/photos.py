@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import io
 import itertools
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixlab.data.images import read_bytes, read_image
+from pixlab.data.images import is_grey, read_bytes, read_image
 from pixlab.data.pipeline import Example, Source
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
@@ -51,8 +50,7 @@ def open_apart(name: str, split: str, other: str) -> Source:
 
     (Unless it has folders train/ and test/, which say what each is for.)
     """
-    others = split_names(other)
-    whole = lambda part: part not in others and part.startswith("photos:") and not _folders(part[7:])  # noqa: E731
+    whole = lambda part: part.startswith("photos:") and not overlap(part, other) and not _folders(part[7:])  # noqa: E731
     found, missing = [], []
     for part in split_names(name):
         try:
@@ -67,6 +65,16 @@ def open_apart(name: str, split: str, other: str) -> Source:
 def split_names(name: str) -> list[str]:
     """The names that are joined in `name`; commas and plus signs in a path stay."""
     return re.split(rf"[,+](?=(?:{'|'.join(NAMED)})(?:[,+]|$)|photos:)", name)
+
+
+def overlap(name: str, other: str) -> bool:
+    """Whether two names have a set or a folder in common, however that is written."""
+    return not _places(name).isdisjoint(_places(other))
+
+
+def _places(name: str) -> set[str]:
+    parts = (part.partition(":") for part in split_names(name))
+    return {os.path.realpath(os.path.expanduser(path)) if colon else part for part, colon, path in parts}
 
 
 def _open(name: str, split: str) -> Source:
@@ -92,12 +100,7 @@ def blank_photo() -> Example:
 
 def decoded(data: bytes, name: str) -> Example:
     """A frame of a picture file's bytes, which messages call `name`. Raises UserError where they are no picture."""
-    from PIL import Image
-
-    image = read_image(data, name=name)
-    with Image.open(io.BytesIO(data)) as picture:
-        grey = picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
-    return {"image": image, "grey": np.bool_(grey)}
+    return {"image": read_image(data, name=name), "grey": np.bool_(is_grey(data, name))}
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:

@@ -83,6 +83,7 @@ def test_a_folder_that_is_only_trained_or_only_tested_on_is_used_whole(tmp_path)
     ours, theirs = (f"photos:{write(tmp_path / name, [f'{i}.png' for i in range(11)])}" for name in "ab")
     assert seeds(open_apart(ours, "train", "set5")) == list(range(11)) == seeds(open_apart(ours, "test", theirs))
     assert seeds(open_apart(ours, "test", ours)) == [0, 10] == seeds(open_apart(ours, "test", f"t91+{ours}"))
+    assert seeds(open_apart(ours, "test", f"t91+{ours}/../a/")) == [0, 10]  # the same, written otherwise
     write(tmp_path, ["c/test/0.png", "c/1.png"])
     assert seeds(open_apart(f"photos:{tmp_path / 'c'}", "test", "set5")) == [0]
 

@@ -357,7 +357,7 @@ def test_a_photo_that_cannot_be_read_ends_training_with_its_name(folders, tmp_pa
             next(train_batches(data, seed=0, start=0))
 
 
-def test_windows_are_read_fast_enough(folders):
+def test_windows_are_views_of_photos_kept_in_memory(folders):
     """Loosely: a slice is taken, and nothing is computed anew."""
     data = superres_data(*folders, scale=3, kind="enlarged", train=Cut(33, 2), batch=8, workers=1)
     windows = data.splits["train"].source

@@ -172,7 +172,6 @@ def test_one_value_by_hand():
     va, vb, c = ((weights * x).sum() for x in ((a - ma) ** 2, (b - mb) ** 2, (a - ma) * (b - mb)))
     expected = (2 * ma * mb + c1) * (2 * c + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     assert ssim(a, b, 255.0) == pytest.approx(expected, rel=1e-9)
-    assert weights[5, 5, 0] ** 0.5 == pytest.approx(0.0707622377640**0.5, rel=1e-9)
 
 
 @pytest.mark.parametrize(
