@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -100,10 +101,12 @@ def busiest(image: np.ndarray) -> tuple[int, int]:
 def tiles(config: SuperresOptions, radius: float, width: int = 64) -> Tiles:
     """Windows of large photos for a network whose answer depends on `radius` pixels of the photo on each side.
 
-    So large that the network's largest maps, `width` of them at high resolution, take 200 MB, but four halos at least.
+    So large that the network's largest maps, `width` of them at high resolution, take 100 MB in all windows that are
+    seen at once, one for each device of a CPU; but four halos at least.
     """
+    at_once = jax.local_device_count() if jax.default_backend() == "cpu" else 1
     halo = math.ceil(radius) + 3  # the bicubic interpolation before or beside it sees two, its phase may take one
-    side = math.isqrt(50_000_000 // (width * config.scale**2))
+    side = math.isqrt(25_000_000 // (at_once * width * config.scale**2))
     return Tiles(max(side, 4 * halo), halo, config.scale)
 
 

@@ -225,7 +225,8 @@ def test_photos_of_all_kinds_go_through_shipped_weights(tmp_path, capsys):
     deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     kinds = {
         "rgb.png": photo, "rgba.png": photo.convert("RGBA"), "grey.png": Image.fromarray(pixels[..., 0]),
-        "deep.png": deep, "palette.gif": photo.quantize(8), "cmyk.jpg": photo.convert("CMYK"), "one.png": photo.resize((1, 1)),
+        "deep.png": deep, "palette.gif": photo.quantize(8), "cmyk.jpg": photo.convert("CMYK"),
+        "one.png": photo.resize((1, 1)),
     }  # fmt: skip
     for name, image in kinds.items():
         image.save(tmp_path / name)
