@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import upsampling_autoencoders as autoencoders
 from experiments import upsampling_study as study
 from pixlab.errors import UserError
 from pixlab.models.upsampling import Decoder, Encoder
@@ -29,8 +30,8 @@ def small(monkeypatch):
     monkeypatch.setattr(study, "rooms", lambda split: scenes(4, 0 if split == "train" else 1))
     decoders = {"deconvolutions": Decoder(2, 3, layers=2, width=4), "resize": Decoder(0, layers=2, width=4)}
     encoders = {"strided": Encoder("strided", 3, layers=2, width=4), "means": Encoder("mean", layers=2, width=4)}
-    monkeypatch.setattr(study, "DECODERS", decoders)
-    monkeypatch.setattr(study, "ENCODERS", encoders)
+    monkeypatch.setattr(autoencoders, "DECODERS", decoders)
+    monkeypatch.setattr(autoencoders, "ENCODERS", encoders)
     monkeypatch.setattr(study, "findings", lambda decoders, test: [f"Found in {' and '.join(decoders)}."])
 
 
@@ -67,10 +68,10 @@ def test_what_is_found_is_what_was_measured():
     def seeds(*parts):
         rng, checks = np.random.default_rng(0), np.where(np.indices((64, 64)).sum(0) % 2, 1, -1)[..., None]
         images = [np.sqrt(part) * checks + np.sqrt(1 - part) * rng.normal(size=(64, 64, 3)) for part in parts]
-        return [study.Seen(np.float32(image[None]), np.zeros(0, np.float32)) for image in images]
+        return [autoencoders.Seen(np.float32(image[None]), np.zeros(0, np.float32)) for image in images]
 
     def trained(before, after):
-        return [study.Trained(*pair) for pair in zip(seeds(*before), seeds(*after), strict=True)]
+        return [autoencoders.Trained(*pair) for pair in zip(seeds(*before), seeds(*after), strict=True)]
 
     text = study.findings(
         {
@@ -116,7 +117,7 @@ def test_psnr():
 
 def test_more_crops_than_rooms():
     with pytest.raises(UserError, match="9 crops of 4 rooms"):
-        study.crops(scenes(4, 0), 9, 0)
+        autoencoders.crops(scenes(4, 0), 9, 0)
 
 
 @pytest.mark.parametrize(
