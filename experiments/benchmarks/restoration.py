@@ -3,9 +3,9 @@
     python -m experiments.benchmarks.restoration                    all of them, float32
     python -m experiments.benchmarks.restoration srcnn_915 fsrcnn   these
 
-Training: steps on as many windows as a batch has here, not in the papers, of 33x33, 32x32, 41x41 and 48x48 pixels of
-what the network sees. Inference: photos of 256x256, one at a time; for fsrcnn and
-edsr_baseline 128x128, which they enlarge. How the two are run and timed is said in train_step.py.
+Training: steps on batches of windows of 33x33, 32x32, 41x41 and 48x48 pixels of what the network sees. Inference:
+photos of 256x256, one at a time; for fsrcnn and edsr_baseline 128x128, which they enlarge. How the two are run and
+timed is said in train_step.py.
 """
 
 from __future__ import annotations
