@@ -102,7 +102,7 @@ CONFIGS = {
     "mdsr_baseline": Config(net="mdsr", steps=650_000),
     "srresnet": Config(net="srresnet", scale=4, patch=24, steps=1_000_000, halve=0, test="set5"),
     "few": Config(
-        source="t91", test="set5", batch=8, patch=32, lr=2e-4, steps=3000, halve=1000, save_every=250, eval_every=1000
+        source="t91", test="set5", batch=4, patch=32, lr=2e-4, steps=6000, halve=2000, save_every=500, eval_every=3000
     ),
 }  # fmt: skip
 ABOUT = {

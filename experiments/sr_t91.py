@@ -112,7 +112,7 @@ CONFIGS = {
         for net, (steps, batch) in LENGTHS.items()
         for scale in (2, 3, 4)
     },
-    "vdsr_few": Config(net="vdsr", steps=2000, batch=16, lr=3e-4, save_every=250, eval_every=1000),
+    "vdsr_few": Config(net="vdsr", steps=8000, batch=4, lr=3e-4, save_every=1000, eval_every=4000),
     "srcnn": Config(steps=15_000_000, batch=128, optimiser="sgd", lr=1e-4, save_every=50_000),
     **{
         f"srcnn_9{n}5": Config(
