@@ -1,6 +1,6 @@
 """Convolution, faster on CPUs: the same function everywhere, computed by other formulas where XLA:CPU gains by them.
 
-Wide convolutions go by Winograd's filtering (winograd.py), those to one channel and 1x1 by matrix products
+Wide convolutions go by Winograd's filtering (winograd.py), those to few channels and 1x1 by matrix products
 (thin_conv.py). The kernel's gradient is a convolution of the image with the output's gradient or the other way round,
 whichever has fewer channels goes first, which is up to ten times as fast; where one has very few it is a matrix product
 as well. TPUs and GPUs get `lax.conv_general_dilated` as it is.
@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pixlab.nn.platform import choose
-from pixlab.nn.thin_conv import few, kernel_gradient_of_patches, opposite, to_one_channel
+from pixlab.nn.thin_conv import few, kernel_gradient_of_patches, opposite, to_few_channels
 from pixlab.nn.winograd import Pads, winograd, winograd_kernel_gradient
 
 WIDE = {(3, 3): 32, (5, 5): 64}  # channels in and out from which the transforms cost less than what they save
@@ -51,8 +51,8 @@ def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "n m c c2"], pads: Pad
         return winograd(x, kernel, pads)
     if kernel.shape[:2] == (1, 1):
         return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
-    if kernel.shape[3] == 1 and few(kernel.shape):
-        return to_one_channel(x, kernel, pads)
+    if few(kernel.shape) and kernel.shape[3] < kernel.shape[2]:
+        return to_few_channels(x, kernel, pads)
     if not np.any(pads) and kernel.shape[2] >= SLOW_WITHOUT_PADS:
         return _direct(x, kernel, ((1, 0), (0, 0)))[:, 1:]
     return _direct(x, kernel, pads)

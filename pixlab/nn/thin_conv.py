@@ -15,16 +15,17 @@ def few(shape: tuple[int, ...]) -> bool:
     return n * m * min(channels) <= 2 * max(channels)
 
 
-def to_one_channel(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "n m c 1"], pads: Pads
-) -> Float[Array, "b h2 w2 1"]:
-    """Convolution [b,h,w,c] * [n,m,c,1] with zeros around: what each tap makes of each pixel, moved into its place and
+def to_few_channels(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "n m c c2"], pads: Pads
+) -> Float[Array, "b h2 w2 c2"]:
+    """Convolution [b,h,w,c] * [n,m,c,c2] with zeros around: what each tap makes of each pixel, moved into its place and
     added."""
-    n, m, c, _ = kernel.shape
-    taps = lax.dot_general(kernel.reshape(n * m, c), x.reshape(-1, c), (((1,), (1,)), ((), ())))
-    taps = jnp.pad(taps.reshape(n * m, *x.shape[:3]), ((0, 0), (0, 0), *pads))
-    h, w = taps.shape[2] + 1 - n, taps.shape[3] + 1 - m
-    return sum(taps[m * i + j, :, i : i + h, j : j + w] for i in range(n) for j in range(m))[..., None]
+    n, m, c, d = kernel.shape
+    taps = lax.dot_general(kernel.swapaxes(2, 3).reshape(-1, c), x.reshape(-1, c), (((1,), (1,)), ((), ())))
+    taps = jnp.pad(taps.reshape(n * m, d, *x.shape[:3]), (*((0, 0),) * 3, *pads))
+    h, w = taps.shape[3] + 1 - n, taps.shape[4] + 1 - m
+    parts = (taps[m * i + j, :, :, i : i + h, j : j + w] for i in range(n) for j in range(m))
+    return sum(parts).transpose(1, 2, 3, 0)
 
 
 def kernel_gradient_of_patches(
