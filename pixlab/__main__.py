@@ -34,7 +34,7 @@ class Evaluate:
         scores = run.evaluate(self.split, self.source)
         note(run.unfinished)
         images = len(run.data(self.source).splits[self.split].source)
-        print(f"{images} images of split '{self.split}', {self.source or run.tested}")
+        print(f"{images} images of split '{self.split}', {self.source or run.config.tested or 'the run'}")
         for name, value in scores.items():
             print(f"{name:24} {value:.4f}")
 

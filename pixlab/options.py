@@ -50,6 +50,15 @@ class Options:
         self.at_least(0, "seed", "devices", "profile", "save_every", "eval_every")
         self.at_least(1, "host_timeout", "batch", "fsdp", "accumulate", "workers", "log_every")
 
+    def on(self, source: str) -> Options:
+        """The options with data of another `source`."""
+        return dataclasses.replace(self, source=source)
+
+    @property
+    def tested(self) -> str:
+        """What the test split comes from."""
+        return getattr(self, "source", "")
+
     def at_least(self, low: float, *names: str) -> None:
         """Raise UserError, naming the flag, unless these options (each number of a tuple) are `low` or more."""
         for name in names:

@@ -18,7 +18,6 @@ import numpy as np
 from pixlab import shipped
 from pixlab.checkpoint import restore_for_use
 from pixlab.core import Batch, Nets, Recipe, State, eval_params
-from pixlab.data.photos import overlap
 from pixlab.data.pipeline import Data, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator, Predict
@@ -119,24 +118,16 @@ class Run:
             return jax.device_get(eval_params(self.state))
 
     def on(self, source: str) -> Run:
-        """The run as if its data were of another `source`; where training and testing have one each, the latter's."""
+        """The run as if its data were of another `source`."""
         if not source:
             return self
-        changed = dict(source=source)
-        if hasattr(self.config, "test"):  # of a folder that is trained on, what is not
-            changed = dict(source=self.config.source if overlap(self.config.source, source) else "", test=source)
-        other = Run(self.folder, self.experiment, dataclasses.replace(self.config, **changed))
+        other = Run(self.folder, self.experiment, self.config.on(source))
         other._state = self._state
         return other
 
     def data(self, source: str = "") -> Data:
         """The run's data, or the same of another `source`."""
         return self.experiment.data(self.on(source).config)
-
-    @property
-    def tested(self) -> str:
-        """What the test split comes from."""
-        return getattr(self.config, "test", "") or getattr(self.config, "source", "the run")
 
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
         """{metric: value} over a split, on the run's own data or on another `source`, as that is scored."""

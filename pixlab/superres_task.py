@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from pixlab.core import Batch, Metric, Nets
 from pixlab.data.degrade import Kind
+from pixlab.data.photos import overlap
 from pixlab.data.pipeline import Data, Example
 from pixlab.data.superres import Crop, photo_example, superres_data
 from pixlab.data.windows import Cut
@@ -44,6 +45,15 @@ class SuperresOptions(Options):
         """See Options.check."""
         super().check()
         self.one_of("scale", (2, 3, 4, 8))
+
+    def on(self, source: str) -> SuperresOptions:
+        """The options with other photos to score; of a folder that is trained on, those that are not."""
+        return dataclasses.replace(self, source=self.source if overlap(self.source, source) else "", test=source)
+
+    @property
+    def tested(self) -> str:
+        """See Options.tested."""
+        return self.test or self.source
 
 
 def data(config: SuperresOptions, kind: Kind, train: Cut | Crop, scales: tuple[int, ...] = ()) -> Data:

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import perceptual_sr, perceptual_style, sr_div2k, sr_t91, srgan_div2k
+from experiments import depth_nyu, perceptual_sr, perceptual_style, sr_div2k, sr_t91, srgan_div2k
 from experiments.sr_published import published
-from pixlab import cli, superres_task
+from pixlab import cli, plan, superres_task
 from pixlab.core import enter, make_step, start
 from pixlab.data import superres
 from pixlab.data.photos import decoded
+from pixlab.data.rgbd import BLANK
 from pixlab.errors import UserError
 from pixlab.metrics.fidelity import comparable
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from pixlab.nn.imresize import imresize
+from pixlab.options import Options
 from pixlab.predict import predict
 from pixlab.run import Run, started
 from pixlab.train import predictions
@@ -336,3 +338,15 @@ def test_large_sets_give_pieces_that_fit_the_network(net):
     assert float(alone) == pytest.approx(float(jnp.mean((middle - batch["high"]) ** 2)), rel=1e-4)
     learns, _ = sr_t91.networks(config)
     assert learns(params, carry, batch["image"])[0].shape[1] >= one["high"].shape[0] > 8
+
+
+def test_another_source_is_scored_and_of_a_folder_that_is_trained_on_what_is_not(tmp_path):
+    config = sr_t91.Config(source="t91", test="set5")
+    assert (config.tested, config.on("set14").source, config.on("set14").test) == ("set5", "", "set14")
+    both = dataclasses.replace(config, source=f"t91+photos:{tmp_path}").on(f"photos:{tmp_path}/")
+    assert both.source == f"t91+photos:{tmp_path}" and both.test == f"photos:{tmp_path}/"
+    assert dataclasses.replace(config, test="").tested == "t91"
+    frames = depth_nyu.Config().on("rgbd_folder:mine")
+    assert frames.source == frames.tested == "rgbd_folder:mine" and Options().tested == ""
+    blank = plan.without_data(config)
+    assert (blank.source, blank.test) == (BLANK, BLANK)

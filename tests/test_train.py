@@ -17,10 +17,9 @@ import optax
 import pytest
 import toy
 
-from pixlab import checkpoint, core, plan
+from pixlab import checkpoint, core
 from pixlab.core import Metric, State
 from pixlab.data.pipeline import Data, Split, eval_batches, train_batches
-from pixlab.data.rgbd import BLANK
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
 from pixlab.mesh import make_mesh
@@ -105,27 +104,6 @@ def test_each_host_has_the_examples_of_different_sizes_whole(monkeypatch):
     for process in range(2):
         found = images_of(process, 2, monkeypatch, lambda: eval_batches(data, "test"))
         assert [x.shape[:2] for x in found] == [(1, 8), (1, 7), (1, 8), (1, 7), (1, 8)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Apart(toy.Config):
-    """Trained on one source, tested on another."""
-
-    source: str = "ours"
-    test: str = "theirs"
-
-
-def test_another_source_is_tested_on_where_training_has_its_own(tmp_path):
-    named = lambda config: {"train": Split([config.source], len), "test": Split([config.test], len)}  # noqa: E731
-    run = Run(tmp_path, dataclasses.replace(toy.experiment, data=lambda config: Data(1, named(config))), Apart())
-    sources = [{name: split.source[0] for name, split in run.data(other).splits.items()} for other in ("", "others")]
-    assert sources == [{"train": "ours", "test": "theirs"}, {"train": "", "test": "others"}]
-    shared = dataclasses.replace(run.config, source=f"t91+photos:{tmp_path}")
-    shared = Run(tmp_path, run.experiment, shared).on(f"photos:{tmp_path}/").config
-    assert shared.source == f"t91+photos:{tmp_path}" and shared.test == f"photos:{tmp_path}/"  # what is not trained on
-    blank = plan.without_data(run.config)
-    assert run.tested == "theirs" and (blank.source, blank.test) == (BLANK, BLANK)
-    assert Run(tmp_path, toy.experiment, toy.Config()).tested == "the run"
 
 
 def test_an_empty_split_is_an_error():
