@@ -16,14 +16,14 @@ with its border pixels repeated. Scores are SRCNN's: luminance of 8 bits, `scale
 photo never rounded.
 
 What differs from the papers: configs that name a scale, `quick` and `vdsr_few` learn by Adam with cosine decay at one
-rate for all layers, from windows that are turned and mirrored. SRCNN's hidden layers start then as He et al. have it,
-since from the paper's deviation of 0.001 Adam takes many times as long; FSRCNN starts as bilinear interpolation.
-`srcnn` and `vdsr` have the papers' optimisers and starts; FSRCNN and ESPCN have no such config. FSRCNN learns from
-windows of 16x16 pixels of low resolution, where its paper has 10, 7 or 6; both it and ESPCN learn from photos made
-smaller as well, as FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small photos are
-bicubic, not blurred by a Gaussian and subsampled, since that is what the tests have. VDSR makes photos smaller by 0.7
-and 0.5 first, as a port of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's photos for
-classification, not from all windows of those for detection.
+rate for all layers, from windows that are turned and mirrored. SRCNN's hidden layers start as He et al. have it, since
+from the paper's deviation of 0.001 Adam takes many times as long; FSRCNN starts as bilinear interpolation; --init paper
+shows what that brings. `srcnn` and `vdsr` have the papers' optimisers and starts; FSRCNN and ESPCN have no such config.
+FSRCNN learns from windows of 16x16 pixels of low resolution, where its paper has 10, 7 or 6; both it and ESPCN learn
+from photos made smaller as well, as FSRCNN's paper does; its second round with General-100 is left out. ESPCN's small
+photos are bicubic, not blurred by a Gaussian and subsampled, since that is what the tests have. VDSR makes photos
+smaller by 0.7 and 0.5 first, as a port of it does. `srcnn_935` and `srcnn_955` learn from random pieces of ImageNet's
+photos for classification, not from all windows of those for detection.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ class Config(SuperresOptions):
     """adam: one rate with cosine decay. sgd: as SRCNN's release, or for VDSR as its paper."""
     lr: float = 2e-3
     """Rate: Adam's, or SGD's for the sum over a window's pixels."""
+    init: Literal["helpful", "paper"] = "helpful"
+    """What training starts from. helpful: SRCNN's hidden layers as He et al. have it, FSRCNN as bilinear interpolation.
+    paper: noise, as in the papers; ESPCN and VDSR do so either way."""
 
     def check(self) -> None:
         """See Options.check."""
@@ -113,11 +116,11 @@ CONFIGS = {
         for scale in (2, 3, 4)
     },
     "vdsr_few": Config(net="vdsr", steps=8000, batch=4, lr=3e-4, save_every=1000, eval_every=4000),
-    "srcnn": Config(steps=15_000_000, batch=128, optimiser="sgd", lr=1e-4, save_every=50_000),
+    "srcnn": Config(steps=15_000_000, batch=128, optimiser="sgd", lr=1e-4, init="paper", save_every=50_000),
     **{
         f"srcnn_9{n}5": Config(
             windows=(9, n, 5), source="imagenet2012", steps=15_000_000, batch=128, optimiser="sgd", lr=1e-4,
-            save_every=50_000,
+            init="paper", save_every=50_000,
         )
         for n in (3, 5)
     },
@@ -164,10 +167,11 @@ def large(source: str) -> bool:
 
 def networks(config: Config) -> tuple[Net, Net]:
     """The network as it learns, and with the same parameters as it is tested."""
-    init = dict(hidden_init=nn.initializers.he_normal()) if config.optimiser == "adam" else {}
+    helpful = config.init == "helpful"
+    hidden = dict(hidden_init=nn.initializers.he_normal()) if helpful else {}
     module = {
-        "srcnn": lambda: SRCNN(config.windows, **init),
-        "fsrcnn": lambda: FSRCNN(config.scale, interpolates=True),
+        "srcnn": lambda: SRCNN(config.windows, **hidden),
+        "fsrcnn": lambda: FSRCNN(config.scale, interpolates=helpful),
         "espcn": lambda: ESPCN(config.scale),
         "vdsr": lambda: VDSR(config.depth),
     }[config.net]()

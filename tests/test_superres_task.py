@@ -350,3 +350,17 @@ def test_another_source_is_scored_and_of_a_folder_that_is_trained_on_what_is_not
     assert frames.source == frames.tested == "rgbd_folder:mine" and Options().tested == ""
     blank = plan.without_data(config)
     assert (blank.source, blank.test) == (BLANK, BLANK)
+
+
+def test_init_says_what_training_starts_from():
+    def deviations(net, init):
+        learns, _ = sr_t91.networks(sr_t91.Config(net=net, init=init))
+        params, _ = learns.init(jax.random.key(0))
+        return {path[1].key: np.std(x) for path, x in jax.tree.leaves_with_path(params) if x.ndim == 4}
+
+    helpful, paper = (deviations("srcnn", init) for init in ("helpful", "paper"))
+    assert all(value == pytest.approx(1e-3, rel=0.1) for value in paper.values())
+    assert helpful["conv1"] == pytest.approx((2 / 81) ** 0.5, rel=0.1)
+    assert deviations("fsrcnn", "paper")["enlarge"] == pytest.approx(1e-3, rel=0.1)
+    assert deviations("fsrcnn", "helpful")["enlarge"] > 0.01
+    assert all(sr_t91.CONFIGS[name].init == "paper" for name in ("srcnn", "srcnn_935", "srcnn_955"))
