@@ -2,9 +2,9 @@
 
 A picture and its label are `NAME.jpg` (PNG, WebP ...) and `NAME_label.png` side by side, or files of one stem in the
 folders images/ and labels/. A split is a folder: train/, val/ (or valid/, validation/) and test/ hold either layout,
-images/train/ goes with labels/train/, and train/ with trainannot/, as SegNet's CamVid has it. Without such folders
-train.txt, val.txt and test.txt list the names of a split, one a line; without any list the last tenth of the pictures
-in the order of their names is `test` and the rest `train`.
+or images/train/ goes with labels/train/, train/image/ with train/label/, or train/ with trainannot/, as SegNet's CamVid
+has it. Without such folders train.txt, val.txt and test.txt list the names of a split, one a line; without any list the
+last tenth of the pictures in the order of their names is `test` and the rest `train`.
 
 Labels are PNG files whose values, or indices into their palette, are the classes from 0; 255 (65535 in 16 bits) is no
 class. `classes.txt` names the classes, one a line from class 0 on; of a class called void, ignore, unlabelled or
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -97,17 +97,13 @@ def labelled(image: np.ndarray, label: np.ndarray, classes: Classes, *, name: st
     return {"image": image, "label": label.astype(np.int32)[..., None]}
 
 
-def split_pairs(folder: Path, pairs: Callable[[Path, Path], list[Pair]] | None = None) -> dict[str, list[Pair]]:
-    """The pairs of each split of a folder, its splits as "train", "val" and "test".
-
-    pairs: what makes pairs of a folder of pictures and one of labels, `label_pairs` unless told.
-    """
-    pairs = pairs or label_pairs
+def split_pairs(folder: Path) -> dict[str, list[Pair]]:
+    """The pairs of each split of a folder, its splits as "train", "val" and "test". Raises UserError without any."""
     parts = {split: _places(folder, names) for split, names in SPLITS.items()}
     if any(parts.values()):
-        return {split: found for split, place in parts.items() if place and (found := pairs(*place))}
+        return {split: found for split, place in parts.items() if place and (found := label_pairs(*place))}
     both = folder / "images", folder / "labels"
-    rows = pairs(*(both if all(map(Path.is_dir, both)) else (folder, folder)))
+    rows = label_pairs(*(both if all(map(Path.is_dir, both)) else (folder, folder)))
     if not rows:
         raise UserError(f"{folder}: no pictures with labels in it; it takes {LAYOUTS}")
     where = splits_of(folder, [row.name for row in rows])
@@ -134,6 +130,7 @@ def _places(folder: Path, names: Sequence[str]) -> tuple[Path, Path] | None:
         for places in (
             (folder / "images" / name, folder / "labels" / name),
             (inside / "images", inside / "labels"),
+            (inside / "image", inside / "label"),
             (inside, folder / f"{name}annot"),
             (inside, inside),
         ):
