@@ -101,7 +101,9 @@ class MembraneStack:
 
     def __init__(self, folder: str | os.PathLike, split: str = "train"):
         self.folder = Path(folder).expanduser()
-        self._slices, self._labels = read_stacks(self.folder)
+        self._slices, self._labels = read_stacks(
+            *(read_bytes(self.folder / name) for name in (VOLUME, LABELS)), self.folder
+        )
         self._numbers = chosen_split(last_fifth(list(range(len(self._slices)))), split, self.folder)
 
     def __len__(self) -> int:
@@ -118,23 +120,26 @@ class MembraneStack:
         return f"{self.folder / VOLUME}: slice {self._numbers[index]}"
 
 
-def read_stacks(folder: Path) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n h w"]]:
-    """The official slices and their labels, 0 and 255. Raises UserError where they do not go together."""
-    slices, labels = read_stack(folder / VOLUME), read_stack(folder / LABELS)
-    if slices.shape != labels.shape:
-        raise UserError(
-            f"{folder / VOLUME} is {_text(slices)} but {folder / LABELS} is {_text(labels)}; fetch both again"
-        )
-    if wrong := set(np.unique(labels).tolist()) - {0, 255}:
-        raise UserError(f"{folder / LABELS}: has labels {sorted(wrong)[:5]}, but they are 0 and 255; fetch it again")
-    return slices, labels
+Stack = UInt8[np.ndarray, "n h w"]
 
 
-def read_stack(path: Path) -> UInt8[np.ndarray, "n h w"]:
-    """The pages of a grey 8-bit TIFF file. Raises UserError where it is absent, damaged or something else."""
+def read_stacks(volume: bytes, labels: bytes, place: Path) -> tuple[Stack, Stack]:
+    """The slices and their labels, 0 and 255, of the official files' bytes, which messages say are in `place`.
+
+    Raises UserError where they are damaged or do not go together.
+    """
+    slices, truth = read_stack(volume, place / VOLUME), read_stack(labels, place / LABELS)
+    if slices.shape != truth.shape:
+        raise UserError(f"{place / VOLUME} is {_text(slices)} but {place / LABELS} is {_text(truth)}; fetch both again")
+    if wrong := set(np.unique(truth).tolist()) - {0, 255}:
+        raise UserError(f"{place / LABELS}: has labels {sorted(wrong)[:5]}, but they are 0 and 255; fetch it again")
+    return slices, truth
+
+
+def read_stack(data: bytes, path: Path) -> Stack:
+    """The pages of a grey 8-bit TIFF file, which messages call `path`. Raises UserError for something else."""
     from PIL import Image, ImageSequence
 
-    data = read_bytes(path)
     try:
         with Image.open(io.BytesIO(data)) as file:
             pages = [np.array(page) for page in ImageSequence.Iterator(file)]
