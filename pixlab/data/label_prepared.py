@@ -18,7 +18,7 @@ from pixlab.data.prepared import Entry, by_hand_dir, data_dir, folder_entry, nee
 from pixlab.errors import NoSplit
 
 NAME = "label_maps"  # of our own builder
-STOCK = ("oxford_iiit_pet", "cityscapes")  # whose records by the builder of TFDS are read as well
+STOCK = {"oxford_iiit_pet": ".", "cityscapes": "semantic_segmentation"}  # configs of TFDS that are read as well
 PARTS = {  # of each set: which of its records a split is
     "camvid": {"train": "train", "val": "val", "test": "test"},
     "voc2012": {
@@ -126,14 +126,14 @@ def _open(name: str, split: str, source: Callable[[Path, str], Source]) -> Sourc
     part = parts.get(split) or "+".join(dict.fromkeys(parts[s] for s in ("train", "val", "test") if s in parts))
     found = _prepared(name)
     need(name, bool(found))
-    if NAME not in found[0].parts:
+    if not found[0].is_relative_to(data_dir() / NAME):
         part = part.replace("val", "validation")  # as TFDS has it
     return open_prepared(name, lambda: source(found[0], part), found[0].parent)
 
 
 def _prepared(name: str) -> list[Path]:
     """The folders with its records, those of our own builder and the newest version first."""
-    places = [data_dir() / NAME / name, *([data_dir() / name] if name in STOCK else [])]
+    places = [data_dir() / NAME / name, *([data_dir() / name / STOCK[name]] if name in STOCK else [])]
     return [path.parent for at in places for path in sorted(at.glob("**/dataset_info.json"), reverse=True)]
 
 

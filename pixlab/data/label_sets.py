@@ -32,7 +32,8 @@ class LabelSet(NamedTuple):
 
 
 def open_labels(name: str, split: str) -> LabelSet:
-    """The frames of `split` of one of SOURCES: "train", "test", "all" and, of most, "val"; voc2012 has more.
+    """The frames of `split` of one of SOURCES: "train", "test" and, of most, "val" and "all"; of voc2012 also
+    "trainval", "trainaug" (with SBD, 10,582), "sbd" (SBD's train, 8,498) and "seg11valid" (736, none of them in it).
 
     "test" is what is scored: of sets whose test labels are secret, the pictures of val. camvid:PATH is a folder as
     `LabelFolder` takes it with the 11 classes of CamVid, such as SegNet's. Raises UserError for an unknown name and

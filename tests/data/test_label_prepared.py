@@ -238,6 +238,9 @@ class Stock(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Cityscapes with the fields that the builder of TFDS gives it."""
 
     name, VERSION = "cityscapes", tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name=name, version="1.0.0") for name in ("stereo_disparity", "semantic_segmentation")
+    ]
 
     def _info(self):
         image = tfds.features.Image(shape=(None, None, 3))
@@ -254,7 +257,10 @@ class Stock(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def test_what_the_builder_of_tfds_prepared_is_read_as_well(tmp_path):
-    Stock(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    Stock(config="stereo_disparity", data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    with pytest.raises(UserError, match="cityscapes is not prepared"):
+        open_labels("cityscapes", "train")
+    Stock(config="semantic_segmentation", data_dir=tmp_path, file_format="array_record").download_and_prepare()
     same(open_labels("cityscapes", "train").source, [(0, street(0)[1])])
     same(open_labels("cityscapes", "val").source, [(1, street(1)[1])])
 
