@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pixlab.data import photo_sets, pose_sets, rgbd_sets
+from pixlab.data import label_prepared, photo_sets, pose_sets, rgbd_sets
 
-CATALOGUE = (*rgbd_sets.ENTRIES, *pose_sets.ENTRIES, *photo_sets.ENTRIES)
+CATALOGUE = (*rgbd_sets.ENTRIES, *pose_sets.ENTRIES, *photo_sets.ENTRIES, *label_prepared.ENTRIES)

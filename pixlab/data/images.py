@@ -153,17 +153,16 @@ def read_depth_png(source: str | os.PathLike | bytes, *, name: str | None = None
 
 
 def read_label_png(source: str | os.PathLike | bytes, *, name: str | None = None) -> np.ndarray:
-    """The class numbers of a label PNG: 8- or 16-bit grey values, or palette indices.
+    """The class numbers of a label PNG: 1-, 8- or 16-bit grey values, or palette indices.
 
     Returns int32 [H, W]. Raises UserError as `read_depth_png` does.
     """
     data, name = _data_and_name(source, name)
     bits, colour_type = png_header(data, name)
-    if colour_type == 3:
-        return _png_values(data, name).astype(np.int32)
-    if colour_type != 0 or bits not in (8, 16):
+    if colour_type != 3 and (colour_type != 0 or bits not in (1, 8, 16)):
         found = COLOUR_TYPES.get(colour_type, "unknown")
-        raise UserError(f"{name}: labels must be 8- or 16-bit grey or palette but this PNG is {bits}-bit {found}")
+        wanted = "1-, 8- or 16-bit grey or palette, whose values are the classes,"
+        raise UserError(f"{name}: labels must be {wanted} but this PNG is {bits}-bit {found}")
     return _png_values(data, name).astype(np.int32)
 
 

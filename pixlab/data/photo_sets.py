@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pixlab.data.photos import decoded
 from pixlab.data.pipeline import Example, Source
-from pixlab.data.prepared import Entry, by_hand_dir, data_dir, folder_entry, need, open_prepared
-from pixlab.errors import NoSplit, UserError
+from pixlab.data.prepared import Entry, by_hand_dir, data_dir, folder_entry, need, open_prepared, open_records
+from pixlab.errors import NoSplit
 
 NAME = "photos"  # of our own builder
 PARTS = {  # of each prepared set: which of its records a split is
@@ -32,19 +32,9 @@ class Photos:
     """
 
     def __init__(self, folder: Path, part: str):
-        import tensorflow_datasets as tfds
-
         self.folder, self.part = folder, part
-        builder = tfds.builder_from_directory(folder)
-        if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-            found = builder.info.file_format.value
-            raise UserError(f"{folder}: prepared as {found}, which needs TensorFlow; prepare it as array_record")
-        if missing := [name for name in part.split("+") if name not in builder.info.splits]:
-            raise NoSplit(f"{folder}: has no {missing[0]} part; it has {', '.join(builder.info.splits)}")
-        images = [n for n, feature in builder.info.features.items() if isinstance(feature, tfds.features.Image)]
+        self._records, images = open_records(folder, part)
         self._image = "hr" if "hr" in images else "image"
-        # Pictures are decoded here: TFDS would take OpenCV where it is, whose pixels differ a little.
-        self._records = builder.as_data_source(part, decoders={name: tfds.decode.SkipDecoding() for name in images})
 
     def __len__(self) -> int:
         return len(self._records)

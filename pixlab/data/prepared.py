@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pixlab.data.pipeline import Source
-from pixlab.errors import UserError
+from pixlab.errors import NoSplit, UserError
 
 
 def data_dir() -> pathlib.Path:
@@ -68,6 +68,24 @@ def open_prepared(name: str, read: Callable[[], Source], folder: pathlib.Path | 
         raise UserError(f"{name} cannot be opened ({reason}); {remedy}") from error
     source.remedy = remedy
     return source
+
+
+def open_records(folder: pathlib.Path, part: str) -> tuple[Source, list[str]]:
+    """The records of a part, or parts joined by +, that TFDS prepared as array_record, and which fields are images.
+
+    Images are left encoded: TFDS would decode them by OpenCV where it is, whose pixels differ a little.
+    Raises NoSplit for a part that was not prepared, and UserError for other formats, which take TensorFlow.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder)
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        found = builder.info.file_format.value
+        raise UserError(f"{folder}: prepared as {found}, which needs TensorFlow; prepare it as array_record")
+    if missing := [name for name in part.split("+") if name not in builder.info.splits]:
+        raise NoSplit(f"{folder}: has no {missing[0]} part; it has {', '.join(builder.info.splits)}")
+    images = [name for name, feature in builder.info.features.items() if isinstance(feature, tfds.features.Image)]
+    return builder.as_data_source(part, decoders={name: tfds.decode.SkipDecoding() for name in images}), images
 
 
 def need(name: str, ready: bool) -> None:

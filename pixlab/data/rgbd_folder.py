@@ -27,6 +27,7 @@ import numpy as np
 
 from pixlab.data.images import read_depth_png, read_image, read_label_png
 from pixlab.data.rgbd_index import INDEX, Row, read_index, write_index
+from pixlab.data.split_lists import splits_of
 from pixlab.errors import NoSplit, UserError
 
 __all__ = ["RgbdFolder", "frame_normal", "guessed_intrinsics", "write_index"]
@@ -115,7 +116,8 @@ class RgbdFolder:
         self.intrinsics = _shared_intrinsics(self.folder) if intrinsics is None else tuple(map(float, intrinsics))
         rows = read_index(self.folder) if (self.folder / INDEX).exists() else _pairs(self.folder)
         if not any(row.split for row in rows):
-            rows = _with_lists(self.folder, rows)
+            splits = splits_of(self.folder, [row.name for row in rows])
+            rows = [row._replace(split=split) for row, split in zip(rows, splits, strict=True)]
         splits = sorted({row.split for row in rows if row.split})
         self.rows = [row for row in rows if split in ("all", row.split)]
         if not self.rows:
@@ -187,21 +189,3 @@ def _pairs(folder: Path) -> list[Row]:
         found, missing = ("depth", "colour") if alone[0] in depth else ("colour", "depth")
         raise UserError(f"{folder}: '{alone[0]}' has a {found} image but no {missing} image; add it or take it away")
     return [Row(name, rgb[name], depth[name], label.get(name)) for name in sorted(rgb)]
-
-
-def _with_lists(folder: Path, rows: list[Row]) -> list[Row]:
-    """The rows with the split that the folder's lists give; a frame in no list belongs to none."""
-    lists = [f for f in sorted(folder.glob("*.txt")) if f.stem in ("train", "validation", "val", "test")]
-    if not lists:
-        tests = max(1, len(rows) // 10) if len(rows) > 1 else 0
-        return [row._replace(split="train" if i < len(rows) - tests else "test") for i, row in enumerate(rows)]
-    split = {}
-    known = {row.name for row in rows}
-    for file in lists:
-        for name in filter(None, map(str.strip, file.read_text().splitlines())):
-            if name not in known:
-                raise UserError(f"{file}: lists '{name}' but {folder} has no such frame; correct the list")
-            if name in split:
-                raise UserError(f"{file}: lists '{name}', which {split[name]} holds already; keep it in one place")
-            split[name] = file.stem
-    return [row._replace(split=split.get(row.name)) for row in rows]

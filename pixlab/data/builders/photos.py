@@ -12,20 +12,18 @@ from __future__ import annotations
 import io
 import os
 import re
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from pixlab.data.builders.archives import ARCHIVES, opened
 from pixlab.data.images import read_image
-from pixlab.data.photos import pictures, pictures_in
+from pixlab.data.photos import pictures
 from pixlab.errors import UserError
 
 NAME, VERSION = "photos", "1.0.0"
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 class Set(NamedTuple):
@@ -123,22 +121,8 @@ def read_set(place: Path, key: str) -> list[tuple[str, bytes]]:
     Of an archive of the set's repository its own part counts; of a collection that has low resolution as well, what
     lies in a folder called HR. Raises UserError for an archive that is damaged, and for another number of pictures.
     """
-    if place.is_dir():
-        names = pictures_in(place)
-        read = {name: (place / name).read_bytes for name in chosen(names, key, place)}
-        return [(name, get()) for name, get in read.items()]
-    try:
-        if zipfile.is_zipfile(place):
-            with zipfile.ZipFile(place) as archive:
-                return [(name, archive.read(name)) for name in chosen(archive.namelist(), key, place)]
-        with tarfile.open(place) as archive:
-            members = {member.name: member for member in archive.getmembers() if member.isfile()}
-            return [(name, archive.extractfile(members[name]).read()) for name in chosen(list(members), key, place)]
-    except UserError:
-        raise
-    except Exception as error:  # zipfile, tarfile and the decompressors raise many kinds
-        reason = (str(error).splitlines() or [repr(error)])[0][:150]
-        raise UserError(f"{place}: not a whole zip or tar archive ({reason}); delete it and fetch it again") from error
+    with opened(place) as files:
+        return [(name, files.read(name)) for name in chosen(files.names, key, place)]
 
 
 def chosen(names: list[str], key: str, place: Path) -> list[str]:

@@ -1,0 +1,81 @@
+"""Frames with labels as examples for batches: picture and label scaled, turned, cropped and mirrored together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixlab.data import transforms
+from pixlab.data.boundary_sets import agreed
+from pixlab.data.label_classes import Classes
+from pixlab.data.pipeline import Example
+
+Size = tuple[int, int]
+EDGES = Classes(("none", "edge"), 2)  # 2: drawn by too few annotators
+
+
+def train_example(
+    frame: Example,
+    rng: np.random.Generator,
+    *,
+    classes: Classes,
+    crop: Size,
+    size: Size | None = None,
+    scale: tuple[float, float] = (1.0, 1.0),
+    degrees: float = 0.0,
+    flip: float = 0.5,
+    gain: tuple[float, float] = (1.0, 1.0),
+) -> Example:
+    """A random window of `crop` (height, width): "image" float32 [h, w, 3] in [0, 1], "label" int32 [h, w, 1].
+
+    The frame is brought to `size` where that is given, then enlarged by a factor within `scale`, turned by up to
+    `degrees`, cropped, mirrored with probability `flip`, and its colours multiplied by factors within `gain`. Where it
+    is smaller than the window it lies somewhere in it; around it the picture is black and the label `classes.ignore`.
+    Windows begin at whole pixels, so that without scale and turn pixels stay as they are. Each call draws the same
+    number of random numbers.
+    """
+    frame = {name: frame[name] for name in ("image", "label")}
+    if size is not None:
+        frame = transforms.resize(frame, size=size)
+    s, angle, y, x, chance, *colours = rng.random(8)
+    s = scale[0] + s * (scale[1] - scale[0])
+    height, width = transforms.frame_size(frame)
+    window = transforms.warp(
+        frame | {"label": frame["label"] + 1},  # transforms fill with 0
+        size=crop,
+        scale=s,
+        degrees=(2 * angle - 1) * degrees,
+        top=_start(y, s * height - crop[0]),
+        left=_start(x, s * width - crop[1]),
+        mirror=bool(chance < flip),
+    )
+    label = np.where(window["label"] == 0, classes.ignore, window["label"] - 1)
+    window = transforms.colour_gain(window, tuple(gain[0] + c * (gain[1] - gain[0]) for c in colours))
+    return transforms.finish(window | {"label": label.astype(np.int32)})
+
+
+def whole_example(frame: Example, *, size: Size | None = None) -> Example:
+    """The whole frame, at `size` (height, width) where that is given: "image" float32 in [0, 1], "label" int32."""
+    frame = {name: frame[name] for name in ("image", "label")}
+    return transforms.finish(frame if size is None else transforms.resize(frame, size=size))
+
+
+def _start(chance: float, room: float) -> float:
+    """The first pixel of a window by a number in [0, 1): any of the whole ones as likely; `room` may be negative."""
+    return float(np.copysign(int(chance * (int(abs(room)) + 1)), room))
+
+
+def edge_frame(frame: Example, *, least: int = 3) -> Example:
+    """A frame of `open_boundaries` with a label: 1 where `agreed` has an edge, 0 where nobody drew one, else 2."""
+    found = agreed(frame["boundaries"], least=least)
+    label = np.where(found["valid"] > 0, found["edge"], EDGES.ignore).astype(np.int32)
+    return {"image": frame["image"], "label": label}
+
+
+def edge_example(example: Example) -> Example:
+    """The example of an `edge_frame` with its label as "edge" and "valid" float32 [h, w, 1], which losses take."""
+    label = example["label"]
+    return {
+        "image": example["image"],
+        "edge": (label == 1).astype(np.float32),
+        "valid": (label != EDGES.ignore).astype(np.float32),
+    }
