@@ -35,7 +35,7 @@ def border_weights(
     """
     if len(class_weights) != 2 or sigma <= 0:
         raise UserError(
-            f"{len(class_weights)} class weights, sigma {sigma}: give weights of background and cells and a sigma above 0"
+            f"class weights {class_weights}, sigma {sigma}: give one of background, one of cells, and a sigma above 0"
         )
     background = cells == 0
     balance = np.where(background, *class_weights)

@@ -81,5 +81,5 @@ def test_a_turned_image_has_turned_weights():
 
 @pytest.mark.parametrize("options", [{"sigma": 0.0}, {"class_weights": (1, 2, 3)}])
 def test_bad_options_say_what_to_give(options):
-    with pytest.raises(UserError, match="of background and cells and a sigma above 0"):
+    with pytest.raises(UserError, match="one of background, one of cells, and a sigma above 0"):
         border_weights(cells(), **options)
