@@ -24,11 +24,23 @@ def components(inside: Bool[np.ndarray, "h w 1"]) -> Int[np.ndarray, "h w 1"]:
     return ndimage.label(inside[..., 0])[0].astype(np.int32)[..., None]
 
 
+def separate(cells: Int[np.ndarray, "h w 1"]) -> Int[np.ndarray, "h w 1"]:
+    """The cells without their pixels that have another cell among the eight around them, so that background parts all.
+
+    The paper makes such borders between touching cells by morphological operations that it does not name.
+    """
+    numbers = cells[..., 0]
+    largest = ndimage.maximum_filter(numbers, 3, mode="nearest")
+    smallest = ndimage.minimum_filter(np.where(numbers > 0, numbers, numbers.max()), 3, mode="nearest")
+    return np.where((numbers > 0) & (largest != smallest), 0, numbers).astype(cells.dtype)[..., None]
+
+
 def border_weights(
     cells: Int[np.ndarray, "h w 1"], *, w0: float = 10.0, sigma: float = 5.0, class_weights: Sequence[float] = (1, 1)
 ) -> Float[np.ndarray, "h w 1"]:
     """w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2)), float32, of cells by number (0 is background, see `components`).
 
+    Cells that touch have no background between them, so no border to weigh: `separate` them first.
     d1 and d2 are `two_distances` in pixels, the second term is 0 within cells. `class_weights` are w_c of background
     and cells; the paper balances how often the two occur in the training set, as `median_frequency_weights` can.
     Raises UserError unless there are two class weights and `sigma` is above 0.
@@ -37,7 +49,7 @@ def border_weights(
         raise UserError(
             f"class weights {class_weights}, sigma {sigma}: give one of background, one of cells, and a sigma above 0"
         )
-    background = cells == 0
+    background = cells <= 0
     balance = np.where(background, *class_weights)
     near, second = two_distances(cells, within=FAR * sigma)
     return (balance + background * border_term(near, second, w0=w0, sigma=sigma)).astype(np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pixlab.data.border_weights import border_term, border_weights, components, two_distances
+from pixlab.data.border_weights import border_term, border_weights, components, separate, two_distances
 from pixlab.errors import UserError
 
 VALUES = {(1, 1): 9.23116346, (2, 4): 4.86752256, (5, 5): 1.35335283, (0, 20): 0.00335463}
@@ -72,6 +72,21 @@ def test_cells_that_share_a_corner_are_two():
     np.testing.assert_array_equal(numbers > 0, inside[..., 0])
     assert numbers[0, 0] == numbers[0, 1] and numbers[1, 2] == numbers[2, 2]
     assert len({numbers[0, 0], numbers[1, 2], numbers[2, 0]}) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_touching_cells_are_parted(seed):
+    rng = np.random.default_rng(seed)
+    image = np.kron(rng.integers(0, 4, (4, 5)), np.ones((4, 4), np.int32))[..., None].astype(np.int32)
+    expected = image.copy()
+    for i, j, _ in np.ndindex(image.shape):
+        around = image[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
+        if np.any((around > 0) & (around != image[i, j])):
+            expected[i, j] = 0
+    parted = separate(image)
+    np.testing.assert_array_equal(parted, expected)
+    assert len(np.unique(image)) == 4 and np.any(parted != image)
+    np.testing.assert_array_equal(separate(parted), parted)
 
 
 def test_a_turned_image_has_turned_weights():

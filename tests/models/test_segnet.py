@@ -18,9 +18,7 @@ jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_lev
 BASIC = {"SegNet-Basic": {}, "EncoderAddition": {"add": True}, "SingleChannelDecoder": {"single": True}}
 FCN = {
     "FCN-Basic": {},
-    "NoAddition": {"add": False},
     "NoDimReduction": {"reduce": False},
-    "NoAddition-NoDimReduction": {"add": False, "reduce": False},
     "Bilinear-Interpolation": {"add": False, "enlarge": "fixed"},
 }
 
