@@ -5,21 +5,20 @@ The statistics that the paper tests with are not running ones: after training, m
 normalisation are averaged over the batches of the whole training set. Who compares scores does the same.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
 from pixlab.models.eigen2014 import scaled
+from pixlab.models.resnet import batch_norm
 from pixlab.models.vgg import BLOCKS
 from pixlab.nn.conv import Conv
 from pixlab.nn.unpool import max_pool_places, unpool
 
 he = nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # Caffe's "msra": not cut off
-
-
-def batch_norm(train: bool, name: str) -> nn.BatchNorm:
-    """The release's batch normalisation: the shift starts at 0.001. Running statistics keep 0.9 of themselves."""
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, bias_init=nn.initializers.constant(1e-3), name=name)
+norm = functools.partial(batch_norm, bias_init=nn.initializers.constant(1e-3))  # shifts as in the release
 
 
 class SegNet(nn.Module):
@@ -40,7 +39,7 @@ class SegNet(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h w classes"]:
         def layer(x: jax.Array, channels: int, name: str) -> jax.Array:
             x = Conv(scaled(channels, self.width), (3, 3), kernel_init=he, name=name)(x)
-            return nn.relu(batch_norm(train, f"{name}_bn")(x))
+            return nn.relu(norm(train, f"{name}_bn")(x))
 
         x, pools = 255 * image, []
         for block, (channels, convs) in enumerate(BLOCKS, 1):

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
-from pixlab.models.segnet import batch_norm, he
+from pixlab.models.segnet import he, norm
 from pixlab.nn.conv import Conv
 from pixlab.nn.convt import TransposedConv
 from pixlab.nn.interpolating_init import enlarging
@@ -55,7 +55,7 @@ class SegNetBasic(nn.Module):
             x = unpool(x, places[level], sizes[level])
             groups, name = self.width if self.single else 1, f"conv_decode{level + 1}"
             x = Conv(self.width, (7, 7), feature_group_count=groups, kernel_init=he, name=name)(x)
-            x = batch_norm(train, f"{name}_bn")(x)
+            x = norm(train, f"{name}_bn")(x)
             if self.add and level:
                 x = x + maps[level - 1]
         return Conv(self.classes, (1, 1), kernel_init=he, name="out")(x)
@@ -104,7 +104,7 @@ def encode(image: jax.Array, width: int, train: bool) -> tuple[list[jax.Array], 
     x, maps, places, sizes = local_response_norm(255 * image), [], [], []
     for level in range(1, LEVELS + 1):
         x = Conv(width, (7, 7), kernel_init=he, name=f"conv{level}")(x)
-        x = nn.relu(batch_norm(train, f"conv{level}_bn")(x))
+        x = nn.relu(norm(train, f"conv{level}_bn")(x))
         sizes.append(x.shape[1:3])
         x, place = max_pool_places(x)
         maps.append(x)
