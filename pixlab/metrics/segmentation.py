@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from pixlab.core import Batch, Metric, Tree
 from pixlab.errors import UserError
 
 ABSENT = ("nanmean", "zero", "gt-present")
+
+
+def predicted_label(prediction: Batch) -> Int[Array, "h w"]:
+    """prediction["label"] [h, w, 1], or else the number of the largest of prediction["logits"] [h, w, classes]."""
+    return prediction["label"][..., 0] if "label" in prediction else jnp.argmax(prediction["logits"], axis=-1)
 
 
 def segmentation_metrics(
@@ -33,7 +39,7 @@ def segmentation_metrics(
 
     def stats(prediction: Batch, example: Batch) -> Tree:
         true = example["label"][..., 0]
-        predicted = prediction["label"][..., 0] if "label" in prediction else jnp.argmax(prediction["logits"], axis=-1)
+        predicted = predicted_label(prediction)
         scored = (true >= 0) & (true < classes)
         if ignore is not None:
             scored &= true != ignore

@@ -17,10 +17,14 @@ RESNET101 = (3, 4, 23, 3)
 
 
 def batch_norm(
-    train: bool, name: str, scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
+    train: bool,
+    name: str,
+    scale_init: jax.nn.initializers.Initializer = nn.initializers.ones,
+    bias_init: jax.nn.initializers.Initializer = nn.initializers.zeros,
 ) -> nn.BatchNorm:
     """PyTorch's batch normalisation: eps 1e-5, running statistics keep 0.9."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, scale_init=scale_init, name=name)
+    options = {"momentum": 0.9, "epsilon": 1e-5, "scale_init": scale_init, "bias_init": bias_init}
+    return nn.BatchNorm(use_running_average=not train, name=name, **options)
 
 
 class Bottleneck(nn.Module):

@@ -1,5 +1,5 @@
-"""Starts at which a network for luminance that has no skip connection interpolates already: its first filters pass the
-image on, and a transposed convolution enlarges it bilinearly. What is left to learn is the detail."""
+"""Starts that interpolate. A network for luminance without skip connections does so when its first filters pass the
+image on and a transposed convolution enlarges it bilinearly; what is left to learn is the detail."""
 
 import flax.linen as nn
 import jax
@@ -28,9 +28,21 @@ def interpolating(init: Initializer, stride: int, padding: int) -> Initializer:
     """
 
     def start(key, shape, dtype=jnp.float32) -> jax.Array:
-        rows, columns = (
-            np.maximum(0, 1 - np.abs(np.arange(n) - padding - (stride - 1) / 2) / stride) for n in shape[:2]
-        )
-        return init(key, shape, dtype).at[:, :, 0, 0].set(np.outer(rows, columns))
+        return init(key, shape, dtype).at[:, :, 0, 0].set(_bilinear(shape[:2], stride, padding))
 
     return start
+
+
+def enlarging(stride: int, padding: int) -> Initializer:
+    """For a TransposedConv of as many channels as it gets: every channel is enlarged bilinearly, to itself."""
+
+    def start(key, shape, dtype=jnp.float32) -> jax.Array:
+        own = jnp.eye(*shape[2:], dtype=dtype)
+        return jnp.asarray(_bilinear(shape[:2], stride, padding), dtype)[:, :, None, None] * own[None, None]
+
+    return start
+
+
+def _bilinear(window: tuple[int, int], stride: int, padding: int) -> np.ndarray:
+    rows, columns = (np.maximum(0, 1 - np.abs(np.arange(n) - padding - (stride - 1) / 2) / stride) for n in window)
+    return np.outer(rows, columns)

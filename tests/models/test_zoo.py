@@ -23,6 +23,8 @@ from pixlab.models import (
     mdsr,
     part_affinity,
     resnet,
+    segnet,
+    segnet_basic,
     srcnn,
     srgan,
     srresnet,
@@ -75,6 +77,12 @@ ZOO = {
         unet.UNet(2, base=4, levels=1, padding="VALID", release=True), [(18, 20, 1)],
         [(unet.UNet(2, padding="VALID", release=True), [(572, 572, 1)])], 31_100_354,
     ),
+    "segnet": (segnet.SegNet(3, width=W), [(37, 46, 3)], [(segnet.SegNet(11), [(360, 480, 3)])], 29_449_355),
+    "segnet_basic": (
+        segnet_basic.SegNetBasic(3, width=8), [(18, 21, 3)],
+        [(segnet_basic.SegNetBasic(11), [(360, 480, 3)])], 1_416_587,  # table 1 has 1.425M
+    ),
+    "fcn_basic": (segnet_basic.FCNBasic(3, width=8), [(18, 21, 3)], None, 0),
     "upsampling_decoder": (upsampling.Decoder(1, kernel=4, layers=2, width=8), [(6, 5, 4)], None, 0),
     "upsampling_encoder": (upsampling.Encoder("strided", 4, layers=2, width=8), [(24, 20, 3)], None, 0),
     "tompson_detector": (tompson.Detector(3, 2, width=4), [(32, 40, 3)], None, 0),
@@ -106,6 +114,7 @@ ZOO = {
     ),
     "densenet169": (densenet.DenseNet((2, 1, 1), growth=4, stem=8), [(32, 40, 3)], None, 0),
 }  # fmt: skip
+ROUTED = {"segnet", "segnet_basic"}  # values go where maxima were: a tie that rounding makes moves a few far away
 
 
 @functools.cache
@@ -166,7 +175,11 @@ def test_bfloat16_is_near_float32(name):
     half = Net("net", net.module, net.shapes, dtype=jnp.bfloat16)
     out = jit(lambda *x: half(params, carry, *x)[0])(*inputs)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(out))
-    close(outputs(name), out, 0.1)
+    if name in ROUTED:
+        error, size = np.abs(np.asarray(outputs(name) - out)), float(jnp.abs(outputs(name)).max())
+        assert np.quantile(error, 0.97) < 0.1 * size
+    else:
+        close(outputs(name), out, 0.1)
     inside = jax.eval_shape(
         lambda *x: net.module.apply(
             {"params": jax.tree.map(lambda p: p.astype(jnp.bfloat16), params["net"]), **carry.get("net", {})},

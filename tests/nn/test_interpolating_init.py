@@ -9,7 +9,7 @@ import pytest
 from pixlab.models.fsrcnn import FSRCNN
 from pixlab.nn.conv import Conv
 from pixlab.nn.convt import TransposedConv
-from pixlab.nn.interpolating_init import interpolating, passing
+from pixlab.nn.interpolating_init import enlarging, interpolating, passing
 
 IMAGE = jax.random.uniform(jax.random.key(0), (2, 9, 7, 3))
 
@@ -30,6 +30,16 @@ def test_the_first_channel_is_enlarged_bilinearly(stride, window, padding):
     module = TransposedConv(1, window, stride, padding, stride + 2 * padding - window, kernel_init=init)
     out, _ = module.init_with_output(jax.random.key(1), IMAGE)
     expected = jax.image.resize(IMAGE[..., :1], (2, 9 * stride, 7 * stride, 1), "bilinear")
+    inside = (slice(None), slice(stride, -stride), slice(stride, -stride))
+    np.testing.assert_allclose(out[inside], expected[inside], atol=1e-6)
+
+
+@pytest.mark.parametrize(("stride", "window", "padding"), [(2, 8, 3), (2, 4, 1), (3, 6, 1)])
+def test_every_channel_is_enlarged_bilinearly(stride, window, padding):
+    init = enlarging(stride, padding)
+    module = TransposedConv(3, window, stride, padding, stride + 2 * padding - window, kernel_init=init)
+    out, _ = module.init_with_output(jax.random.key(1), IMAGE)
+    expected = jax.image.resize(IMAGE, (2, 9 * stride, 7 * stride, 3), "bilinear")
     inside = (slice(None), slice(stride, -stride), slice(stride, -stride))
     np.testing.assert_allclose(out[inside], expected[inside], atol=1e-6)
 
