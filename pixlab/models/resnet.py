@@ -81,7 +81,7 @@ class ResNet(nn.Module):
         features = {2: x}
         x = max_pool(x, 3, 2, padding=1)
         before = 1
-        for stage, (count, dilation) in enumerate(zip(self.blocks, self.dilations, strict=True), 1):
+        for stage, (count, dilation) in enumerate(zip(self.blocks, self.dilations, strict=False), 1):
             for index in range(count):
                 first, channels, name = index == 0, base * 2 ** (stage - 1), f"layer{stage}_{index}"
                 stride = 2 if first and stage > 1 and dilation == 1 else 1
