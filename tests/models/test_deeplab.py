@@ -11,7 +11,9 @@ from draw import draw
 from pixlab.losses.segmentation import strided_labels
 from pixlab.models.deeplab import ASPP_L, ASPP_S, LARGE_FOV, DeepLab, multi_scale
 from pixlab.models.deeplab_resnet import DeepLabResNet
+from pixlab.models.dilated_vgg import DilatedVGG16
 from pixlab.models.resnet import RESNET152, ResNet
+from pixlab.models.vgg import VGG16
 from pixlab.nn.conv import Conv
 from pixlab.nn.upsample import resize_corners
 
@@ -109,6 +111,12 @@ def test_frozen_batch_statistics_stay(frozen):
     _, moved = jit(lambda v: module.apply(v, image, train=True, mutable=["batch_stats"]))(variables)
     before, after = jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(moved["batch_stats"])
     assert all(np.array_equal(a, b) == frozen for a, b in zip(before, after, strict=True))
+
+
+def test_trunk_takes_published_vgg_weights():
+    """It has the layers of VGG16, which `pretrained.imagenet.vgg16` fills."""
+    ours, theirs = (jax.eval_shape(net.init, KEY, jnp.zeros((1, 33, 33, 3))) for net in (DilatedVGG16(), VGG16()))
+    assert ours == theirs
 
 
 def test_parameter_count_of_resnet152():
