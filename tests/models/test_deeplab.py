@@ -71,7 +71,7 @@ def test_a_dilated_layer_is_the_plain_one_on_every_other_cell():
     x = jax.random.normal(KEY, (2, 14, 13, 4))
     plain, dilated = Conv(5, (3, 3)), Conv(5, (3, 3), kernel_dilation=3)
     variables = draw(plain, x)
-    whole, apply = np.asarray(jit(dilated.apply)(variables, x)), jax.jit(plain.apply)
+    whole, apply = np.asarray(jit(dilated.apply)(variables, x)), jit(plain.apply)
     for i in range(3):
         for j in range(3):
             np.testing.assert_allclose(apply(variables, x[:, i::3, j::3]), whole[:, i::3, j::3], atol=1e-5)
@@ -148,12 +148,12 @@ def test_scales_are_fused_by_the_larger_score():
         seen.append(x.shape[1:3])
         return x[:, ::8, ::8] * jnp.array([1.0, -1, x.shape[1] / 321])[None, None, None]
 
-    fused, single = multi_scale(every_eighth, ramp)
+    fused, single = jit(lambda x: multi_scale(every_eighth, x))(ramp)
     assert set(seen) == {(161, 17), (241, 25), (321, 33)} and [s.shape[1] for s in single] == [21, 31, 41]
     line = np.linspace(0, 1, 41)
     np.testing.assert_allclose(fused[0, :, 2], np.stack([line, -line, line], axis=1), atol=1e-6)
     assert fused.shape == (1, 41, 5, 3)
     noise = jax.random.normal(KEY, (1, 41, 33, 3))
-    fused, single = multi_scale(lambda x: x[:, ::8, ::8], noise, scales=(0.5, 1.0))
-    enlarged = resize_corners(single[0], (6, 5))
-    np.testing.assert_array_equal(fused, np.maximum(enlarged, single[1]))
+    fused, single = jit(lambda x: multi_scale(lambda x: x[:, ::8, ::8], x, scales=(0.5, 1.0)))(noise)
+    enlarged = jit(lambda x: resize_corners(x, (6, 5)))(single[0])
+    np.testing.assert_allclose(fused, np.maximum(enlarged, single[1]), atol=1e-6)
