@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from pixlab.errors import UserError
 
@@ -16,6 +16,15 @@ def label_valid(label: Int[Array, "b h w 1"], *, classes: int, ignore: int | Non
     """1 where `label` is a class: in 0..classes-1 and not `ignore`."""
     known = (label >= 0) & (label < classes)
     return (known if ignore is None else known & (label != ignore)).astype(jnp.float32)
+
+
+def strided_labels(maps: Shaped[Array, "b h w c"], stride: int = 8) -> Shaped[Array, "b h2 w2 c"]:
+    """Every `stride`-th pixel of label or `valid` maps from the first on: [b, ceil(h / stride), ceil(w / stride), c].
+
+    What scores of that stride learn whose cell i lies on pixel stride * i, as DeepLab's (Chen et al., arXiv 1412.7062):
+    321 pixels, 41 labels at 0, 8, ... 320. A resize to the same size would take others.
+    """
+    return maps[:, ::stride, ::stride]
 
 
 def softmax_cross_entropy(

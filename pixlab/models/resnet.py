@@ -14,6 +14,7 @@ from pixlab.nn.pool import max_pool
 
 RESNET50 = (3, 4, 6, 3)  # blocks per stage
 RESNET101 = (3, 4, 23, 3)
+RESNET152 = (3, 8, 36, 3)
 
 
 def batch_norm(
@@ -28,21 +29,25 @@ def batch_norm(
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 to 4 times the channels; added to the input, or to its 1x1 projection."""
+    """1x1, 3x3 (with the stride and the dilation), 1x1 to 4 times the channels; added to the input, or to its 1x1
+    projection."""
 
     channels: int
     stride: int
     project: bool
     kernel_init: jax.nn.initializers.Initializer
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 c2"]:
         def conv(x, channels, window, stride, name):
-            pad, size = window // 2, (window, window)
-            pads = ((pad, pad), (pad, pad))
-            return Conv(channels, size, stride, pads, use_bias=False, kernel_init=self.kernel_init, name=f"conv{name}")(
-                x
-            )
+            dilation = self.dilation if window > 1 else 1
+            pad, size, init = window // 2 * dilation, (window, window), self.kernel_init
+            layer = Conv(
+                channels, size, stride, ((pad, pad), (pad, pad)), kernel_dilation=dilation, use_bias=False,
+                kernel_init=init, name=f"conv{name}",
+            )  # fmt: skip
+            return layer(x)
 
         y = nn.relu(batch_norm(train, "bn1")(conv(x, self.channels, 1, 1, "1")))
         y = nn.relu(batch_norm(train, "bn2")(conv(y, self.channels, 3, self.stride, "2")))
@@ -55,8 +60,13 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """RGB in [0, 1] -> features by stride: 2 (stem, 64 channels), 4, 8, 16, 32 (256, 512, 1024, 2048).
 
-    `blocks`: RESNET50 (23,508,032 parameters) or RESNET101 (42,500,160). `width` scales all channel counts; `mean`,
-    `std`: input normalisation. Batch statistics move with `train`.
+    `blocks`: RESNET50 (23,508,032 parameters), RESNET101 (42,500,160) or RESNET152 (58,143,808). `width` scales all
+    channel counts; `mean`, `std`: input normalisation. Batch statistics move with `train`.
+
+    `dilations` of the four stages: one that is dilated keeps the resolution of the stage before, and its features keep
+    the name of the stride they would have had: with (1, 1, 2, 4), 16 and 32 have stride 8. The first 3x3 convolution of
+    such a stage, which would have strided, has the dilation of the stage before, so that the network gives what the
+    strided one gives, at more places.
     """
 
     blocks: Sequence[int] = RESNET50
@@ -64,6 +74,7 @@ class ResNet(nn.Module):
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     kernel_init: jax.nn.initializers.Initializer = nn.initializers.he_normal()
+    dilations: Sequence[int] = (1, 1, 1, 1)
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[int, Float[Array, "b _ _ _"]]:
@@ -73,13 +84,12 @@ class ResNet(nn.Module):
         x = nn.relu(batch_norm(train, "bn1")(stem(x)))
         features = {2: x}
         x = max_pool(x, 3, 2, padding=1)
-        for stage, count in enumerate(self.blocks, 1):
+        before = 1
+        for stage, (count, dilation) in enumerate(zip(self.blocks, self.dilations, strict=False), 1):
             for index in range(count):
-                first = index == 0
-                stride = 2 if first and stage > 1 else 1
-                block = Bottleneck(
-                    base * 2 ** (stage - 1), stride, first, self.kernel_init, name=f"layer{stage}_{index}"
-                )
-                x = block(x, train)
-            features[2 ** (stage + 1)] = x
+                first, channels, name = index == 0, base * 2 ** (stage - 1), f"layer{stage}_{index}"
+                stride = 2 if first and stage > 1 and dilation == 1 else 1
+                inside = before if first else dilation
+                x = Bottleneck(channels, stride, first, self.kernel_init, inside, name=name)(x, train)
+            features[2 ** (stage + 1)], before = x, dilation
         return features

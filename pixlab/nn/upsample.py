@@ -46,3 +46,14 @@ def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b h
     b, h, w, c = x.shape
     tiles = x.reshape(b, h, w, factor, factor, c // factor**2)
     return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, c // factor**2)
+
+
+def resize_corners(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
+    """Linear interpolation to `size` that puts the outermost cells' centres on one another ("align corners").
+
+    Cell j of h cells lies on row j (h2 - 1) / (h - 1): 41 cells come to lie 8 apart in 321. Nothing is smoothed before
+    it shrinks.
+    """
+    places = (np.linspace(0, out - 1, n) for n, out in zip(x.shape[1:3], size, strict=True))
+    rows, cols = (jnp.asarray(interpolation_matrix(p, out), x.dtype) for p, out in zip(places, size, strict=True))
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x)

@@ -10,8 +10,13 @@ from draw import draw
 
 from pixlab.models import (
     alexnet,
+    context,
+    deeplab,
+    deeplab_resnet,
     deeppose,
     densenet,
+    dilated_frontend,
+    dilated_vgg,
     edsr,
     eigen2014,
     eigen_fergus,
@@ -22,6 +27,7 @@ from pixlab.models import (
     johnson,
     mdsr,
     part_affinity,
+    refinenet,
     resnet,
     segnet,
     segnet_basic,
@@ -111,6 +117,31 @@ ZOO = {
     "alexnet": (alexnet.AlexNet(width=W), [(63, 63, 3)], [(alexnet.AlexNet(), [(63, 63, 3)])], 2_469_696),
     "resnet50": (
         resnet.ResNet((1, 1, 2), width=W), [(32, 32, 3)], [(resnet.ResNet(), [(32, 32, 3)])], 23_508_032,
+    ),
+    "dilated_vgg16": (
+        dilated_vgg.DilatedVGG16(width=W), [(25, 18, 3)], [(dilated_vgg.DilatedVGG16(), [(33, 33, 3)])], 14_714_688,
+    ),
+    "dilated_frontend": (
+        dilated_frontend.FrontEnd(3, width=1 / 32), [(8, 8, 3)],
+        [(dilated_frontend.FrontEnd(21), [(8, 8, 3)])], 134_346_581,
+    ),
+    "context_basic": (context.Context(), [(12, 9, 4)], [(context.Context(), [(66, 66, 21)])], 28_392),
+    "context_large": (
+        context.Context(large=True), [(12, 9, 2)], [(context.Context(large=True), [(66, 66, 21)])], 6_803_139,
+    ),
+    "deeplab_largefov": (
+        deeplab.DeepLab(3, width=1 / 32), [(33, 25, 3)], [(deeplab.DeepLab(21), [(33, 33, 3)])], 20_505_429,
+    ),
+    "deeplab_aspp": (
+        deeplab.DeepLab(3, deeplab.ASPP_S, width=1 / 32), [(33, 25, 3)],
+        [(deeplab.DeepLab(21, deeplab.ASPP_L), [(33, 33, 3)])], 37_877_652,
+    ),
+    "deeplab_resnet": (
+        deeplab_resnet.DeepLabResNet(3, blocks=(1, 1, 1, 1), width=W), [(33, 25, 3)],
+        [(deeplab_resnet.DeepLabResNet(21), [(33, 33, 3)])], 44_048_532,
+    ),
+    "refinenet": (
+        refinenet.RefineNet(3, (1, 1, 1, 1), refinenet.PAPER_OUTPUTS, 2, width=1 / 16), [(36, 32, 3)], None, 0,
     ),
     "densenet169": (densenet.DenseNet((2, 1, 1), growth=4, stem=8), [(32, 40, 3)], None, 0),
 }  # fmt: skip
