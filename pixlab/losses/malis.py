@@ -23,6 +23,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from pixlab.errors import UserError
+from pixlab.nn.on_host import on_host
 
 Offsets = Sequence[Sequence[int]]
 
@@ -64,17 +65,15 @@ def malis_loss(
         raise UserError(f"{affinity.shape[-1]} affinities for {len(offsets)} offsets: give one for each")
     known = jnp.ones(label.shape) if valid is None else valid
 
-    def on_host(affinity, label, known):
+    def weights(affinity, label, known):
         each = [
-            malis_weights(*(np.asarray(x) for x in one), offsets, constrained=constrained)
+            malis_weights(*one, offsets, constrained=constrained)
             for one in zip(affinity, label[..., 0], known[..., 0] > 0, strict=True)
         ]
         return tuple(np.stack(kind) for kind in zip(*each, strict=True))
 
     shape = jax.ShapeDtypeStruct(affinity.shape, jnp.float32)
-    together, apart = jax.pure_callback(
-        on_host, (shape, shape), jax.lax.stop_gradient(affinity), label, known, vmap_method="sequential"
-    )
+    together, apart = on_host(weights, (shape, shape), affinity, label, known)
     return jnp.sum(together * (1 - affinity) ** 2 + apart * affinity**2) / affinity.shape[0]
 
 

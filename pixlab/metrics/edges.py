@@ -18,6 +18,7 @@ from pixlab.core import Batch, Metric, Tree
 from pixlab.errors import UserError
 from pixlab.metrics.edge_matching import match_edges
 from pixlab.metrics.edge_thinning import suppress_non_maxima, thin_lines
+from pixlab.nn.on_host import on_host
 
 THRESHOLDS = np.arange(1, 100) / 100
 BSDS, NYU = 0.0075, 0.011  # tolerance of each data set, in diagonals of the picture
@@ -103,20 +104,17 @@ def boundary_metric(*, tolerance: float = BSDS, suppress: bool = True, edge: str
     a picture of 481x321 pixels. Raises UserError for maps of different sizes.
     """
 
-    def on_host(edges, truth):
+    def score(edges, truth):
         edges = np.asarray(edges, np.float64)
-        counts = boundary_counts(
-            suppress_non_maxima(edges) if suppress else edges, np.asarray(truth), tolerance=tolerance
-        )
+        counts = boundary_counts(suppress_non_maxima(edges) if suppress else edges, truth, tolerance=tolerance)
         return np.float32(counts), np.float32(best_counts(counts))
 
     def stats(prediction: Batch, example: Batch) -> Tree:
         shapes = tuple(jax.ShapeDtypeStruct(s, jnp.float32) for s in ((len(THRESHOLDS), 4), (4,)))
         maps = prediction[edge][..., 0], example["boundaries"]
         _one_size(*maps)
-        return dict(
-            zip(("pooled", "best"), jax.pure_callback(on_host, shapes, *maps, vmap_method="sequential"), strict=True)
-        )
+        pooled, best = on_host(score, shapes, *maps)
+        return {"pooled": pooled, "best": best}
 
     return Metric(stats, lambda total: boundary_scores(total["pooled"], total["best"]))
 
