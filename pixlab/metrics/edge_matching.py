@@ -1,11 +1,11 @@
 """Which pixels of two maps of boundaries are the same boundary: Martin, Fowlkes & Malik, "Learning to Detect Natural
-Image Boundaries Using Local Brightness, Color, and Texture Cues", TPAMI 2004, section 3.1 (correspondPixels).
+Image Boundaries Using Local Brightness, Color, and Texture Cues", TPAMI 2004 (correspondPixels).
 
 Each pixel pairs with at most one of the other map, no further than a distance; of all such pairings the one of least
 cost is taken. Asking whether anything is near (dilation) is not the same: it lets one boundary excuse many.
 
 The benchmark's program rounds distances to 1/100 pixel and lets a pixel stay alone only by a few partners drawn at
-random (Goldberg & Kennedy's CSA solver), so that its counts may differ by a pixel or so from one run to the next. Here
+random (Goldberg & Kennedy's CSA solver), so that its counts may differ a little from one run to the next. Here
 distances are exact and each pixel has a partner of its own that stands for staying alone.
 """
 

@@ -1,5 +1,5 @@
 """The Berkeley boundary benchmark: Arbeláez, Maire, Fowlkes & Malik, "Contour Detection and Hierarchical Image
-Segmentation", TPAMI 2011, section 2, as the toolbox of Dollár & Zitnick (edgesEvalImg, edgesEvalDir) computes it.
+Segmentation", TPAMI 2011, as the toolbox of Dollár & Zitnick (edgesEvalImg, edgesEvalDir) computes it.
 
 A soft map is suppressed to its ridges (`edge_thinning`), cut at 99 thresholds, thinned, and its pixels are paired with
 each annotator's (`edge_matching`). Recall asks for every annotator's boundaries; an edge is precise if any annotator
