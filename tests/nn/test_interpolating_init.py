@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pixlab.errors import UserError
 from pixlab.models.fsrcnn import FSRCNN
 from pixlab.nn.conv import Conv
 from pixlab.nn.convt import TransposedConv
-from pixlab.nn.interpolating_init import interpolating, passing
+from pixlab.nn.interpolating_init import bilinear, interpolating, passing
 
 IMAGE = jax.random.uniform(jax.random.key(0), (2, 9, 7, 3))
 
@@ -41,3 +42,25 @@ def test_fsrcnn_starts_near_bilinear_interpolation(scale):
     expected = jax.image.resize(image, (2, 9 * scale, 7 * scale, 1), "bilinear")
     away = lambda out: float(jnp.abs(out - expected)[:, scale:-scale, scale:-scale].mean())  # noqa: E731
     assert away(start(FSRCNN(scale, interpolates=True))) < 0.05 < 0.3 < away(start(FSRCNN(scale)))
+
+
+def test_bilinear_kernels_by_hand():
+    kernel = bilinear(jax.random.key(0), (4, 4, 2, 2))
+    np.testing.assert_allclose(kernel[1, :, 1, 1], [0.1875, 0.5625, 0.5625, 0.1875])
+    np.testing.assert_array_equal(kernel[:, :, 0, 1], 0)
+    np.testing.assert_allclose(bilinear(jax.random.key(0), (3, 3, 1, 1))[1, :, 0, 0], [0.5, 1, 0.5])
+    half = [0.0625, 0.1875, 0.3125, 0.4375, 0.5625, 0.6875, 0.8125, 0.9375]
+    wide = bilinear(jax.random.key(0), (16, 16, 1, 1))[:, :, 0, 0]
+    np.testing.assert_allclose(wide, np.outer(half + half[::-1], half + half[::-1]))
+
+
+def test_every_channel_is_enlarged_bilinearly_to_itself():
+    module = TransposedConv(3, 4, 2, 1, use_bias=False, kernel_init=bilinear)
+    out, _ = module.init_with_output(jax.random.key(1), IMAGE)
+    expected = jax.image.resize(IMAGE, (2, 18, 14, 3), "bilinear")
+    np.testing.assert_allclose(out[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1], atol=1e-6)
+
+
+def test_bilinear_gives_as_many_channels_as_it_gets():
+    with pytest.raises(UserError, match="3 cannot become 2"):
+        bilinear(jax.random.key(0), (4, 4, 3, 2))
