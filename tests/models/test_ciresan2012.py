@@ -14,7 +14,7 @@ from pixlab.models.ciresan2012 import N4
 
 KEY = jax.random.key(0)
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-IMAGE = jax.random.uniform(KEY, (2, 60, 19, 1))
+IMAGE = jax.random.uniform(KEY, (2, 20, 19, 1))
 
 
 def torch_n4(params, windows, activation):
@@ -52,8 +52,8 @@ def test_a_whole_image_is_its_windows_one_by_one():
     dense = np.asarray(jit(module.apply)(variables, IMAGE))
     one = jit(N4(width=1 / 16, dense=False).apply)
     padded = np.pad(IMAGE, ((0, 0), (47, 47), (47, 47), (0, 0)), mode="reflect")
-    assert dense.shape == (2, 60, 19, 2)
-    for row in (0, 1, 15, 16, 33, 59):
+    assert dense.shape == (2, 20, 19, 2)
+    for row in range(20):
         windows = np.stack([padded[1, row : row + 95, column : column + 95] for column in range(19)])
         expected = one(variables, jnp.asarray(windows))[:, 0, 0]
         np.testing.assert_allclose(dense[1, row], expected, atol=1e-5 * np.abs(dense).max())
