@@ -63,7 +63,8 @@ class FCN(nn.Module):
         pool4, pool3 = maps["pool4"], maps["pool3"]
         if self.at_once:
             pool4, pool3 = AT_ONCE[0] * pool4, AT_ONCE[1] * pool3
-        scores = self._score(self._fully_connected(maps["pool5"], train), "score_fr")
+        x = fully_connected(maps["pool5"], 7, self.width, self.rate, self.kernel_init, train)
+        scores = self._score(x, "score_fr")
         if self.stride <= 16:
             scores = self._fuse(scores, "upscore2", self._score(pool4, "score_pool4"), POOL4_CROP)
         if self.stride <= 8:
@@ -71,13 +72,6 @@ class FCN(nn.Module):
         return triangle_upsample(
             scores, image.shape[1:3], factor=self.stride, window=2 * self.stride, crop=CROP[self.stride]
         )
-
-    def _fully_connected(self, x: jax.Array, train: bool) -> jax.Array:
-        for name, window in (("fc6", 7), ("fc7", 1)):
-            n = max(1, round(4096 * self.width))
-            x = Conv(n, (window, window), padding="VALID", kernel_init=self.kernel_init, name=name)(x)
-            x = nn.Dropout(self.rate, deterministic=not train)(nn.relu(x))
-        return x
 
     def _score(self, x: jax.Array, name: str) -> jax.Array:
         x = jax.lax.stop_gradient(x) if self.fixed else x
@@ -91,3 +85,22 @@ class FCN(nn.Module):
         else:
             scores = triangle_upsample(scores, (h, w), factor=2, window=4, crop=0)
         return scores + skip[:, crop : crop + h, crop : crop + w]
+
+
+def fully_connected(
+    x: Float[Array, "b h w c"],
+    window: int,
+    width: float,
+    rate: float,
+    kernel_init: nn.initializers.Initializer,
+    train: bool,
+) -> Float[Array, "b h2 w2 c2"]:
+    """A classifier's first two layers of 4096 units (times `width`), "fc6" and "fc7", at every window of pool5.
+
+    With ReLUs and dropout. Called in the method of a module, whose layers they become.
+    """
+    for name, size in (("fc6", window), ("fc7", 1)):
+        n = max(1, round(4096 * width))
+        x = nn.relu(Conv(n, (size, size), padding="VALID", kernel_init=kernel_init, name=name)(x))
+        x = nn.Dropout(rate, deterministic=not train)(x)
+    return x

@@ -19,6 +19,7 @@ from pixlab.models import (
     eigen_fergus_labels,
     espcn,
     fcn,
+    fcn_alexnet,
     fsrcnn,
     hed,
     hourglass,
@@ -80,6 +81,7 @@ ZOO = {
     "fcn32s": (fcn.FCN(3, width=1 / 64), [(8, 9, 3)], [(fcn.FCN(21), [(32, 32, 3)])], 134_346_581),
     "fcn16s": (fcn.FCN(3, 16, learn=True, width=1 / 64), [(8, 9, 3)], None, 0),
     "fcn8s": (fcn.FCN(3, 8, width=1 / 64), [(8, 9, 3)], [(fcn.FCN(21, 8), [(32, 32, 3)])], 134_362_751),
+    "fcn_alexnet": (fcn_alexnet.FCNAlexNet(3, width=1 / 32), [(8, 9, 3)], None, 0),
     "hed": (hed.HED(width=W), [(8, 9, 3)], [(hed.HED(), [(32, 32, 3)])], 14_716_171),
     "unet": (
         unet.UNet(2, base=4, levels=1), [(13, 14, 1)],
