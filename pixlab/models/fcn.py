@@ -20,10 +20,9 @@ from pixlab.models.vgg import VGG16
 from pixlab.nn.conv import Conv
 from pixlab.nn.convt import TransposedConv
 from pixlab.nn.interpolating_init import bilinear
-from pixlab.nn.normalise import CAFFE_STD
+from pixlab.nn.normalise import CAFFE_STD, CAFFENET_MEAN
 from pixlab.nn.upsample import triangle_upsample
 
-MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)  # RGB
 MARGIN = 100  # zeros around the image, with the one that the first convolution pads anyway
 CROP = {32: 19, 16: 27, 8: 31}  # pixels of the last deconvolution that lie before the image, by its stride
 POOL4_CROP, POOL3_CROP = 5, 9  # cells of pool4 and pool3 that lie before the doubled scores
@@ -49,7 +48,7 @@ class FCN(nn.Module):
     fixed: bool = False
     rate: float = 0.5
     width: float = 1.0
-    mean: Sequence[float] = MEAN
+    mean: Sequence[float] = CAFFENET_MEAN
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact

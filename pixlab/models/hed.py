@@ -15,10 +15,9 @@ from jaxtyping import Array, Float
 
 from pixlab.models.vgg import VGG16
 from pixlab.nn.conv import Conv
-from pixlab.nn.normalise import CAFFE_STD
+from pixlab.nn.normalise import CAFFE_STD, CAFFENET_MEAN
 from pixlab.nn.upsample import triangle_upsample
 
-MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)  # RGB
 MARGIN = 35  # zeros around the image, with the one that the first convolution pads anyway
 CROP = {1: 34, 2: 35, 4: 36, 8: 38, 16: 42}  # pixels of a side output, enlarged, that lie before the image, by stride
 
@@ -31,7 +30,7 @@ class HED(nn.Module):
     """
 
     width: float = 1.0
-    mean: Sequence[float] = MEAN
+    mean: Sequence[float] = CAFFENET_MEAN
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact

@@ -186,9 +186,11 @@ def test_fixed_learns_the_scores_alone():
 
 
 def test_starts_at_zero_and_bilinear():
-    variables = jit(Net(8, learn=True).init)(KEY, IMAGE[:1])
-    np.testing.assert_array_equal(jit(Net(8, learn=True).apply)(variables, IMAGE[:1]), 0)
-    kernel = variables["params"]["upscore2"]["kernel"]
+    params = jit(Net(8, learn=True).init)(KEY, IMAGE[:1])["params"]
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        np.testing.assert_array_equal(params[name]["kernel"], 0)
+        np.testing.assert_array_equal(params[name]["bias"], 0)
+    kernel = params["upscore2"]["kernel"]
     np.testing.assert_allclose(kernel[1, :, 2, 2], [0.1875, 0.5625, 0.5625, 0.1875])
     np.testing.assert_array_equal(kernel[:, :, 0, 1], 0)
 
