@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pixlab.errors import UserError
@@ -18,7 +19,7 @@ Init = jax.nn.initializers.Initializer
 
 
 def _maps(
-    x: jax.Array, blocks: Sequence[tuple[int, int]], width: float, first: str, kernel_init: Init
+    x: jax.Array, blocks: Sequence[tuple[int, int]], width: float, first: str, kernel_init: Init, ceil: bool = False
 ) -> Iterator[tuple[str, jax.Array]]:
     """Names and maps from a normalised image on: relu1_1, relu1_2, pool1, relu2_1 ... (in the method of a module)."""
     for block, (channels, convs) in enumerate(blocks, 1):
@@ -27,7 +28,7 @@ def _maps(
             name, n = f"conv{block}_{conv}", max(1, round(channels * width))
             x = nn.relu(Conv(n, (3, 3), padding=padding, kernel_init=kernel_init, name=name)(x))
             yield f"relu{block}_{conv}", x
-        x = max_pool(x, 2, 2)
+        x = max_pool(x, 2, 2, ceil=ceil)
         yield f"pool{block}", x
 
 
@@ -36,7 +37,8 @@ class VGG(nn.Module):
 
     `mean`, `std`: the input normalisation, which must be that of the weights used (`pretrained.imagenet` rescales).
     `first`: padding of the first block; Eigen & Fergus 2015 take "VALID", which trims 2 pixels a side.
-    `width` scales all channel counts.
+    `around`: zeros around the normalised image beside the one that the first convolution pads, and `ceil`: pools keep a
+    last odd row and column, as in Caffe (both for FCN and HED). `width` scales all channel counts.
     """
 
     width: float = 1.0
@@ -45,11 +47,18 @@ class VGG(nn.Module):
     first: str = "SAME"
     kernel_init: Init = nn.initializers.he_normal()
     blocks: Sequence[tuple[int, int]] = BLOCKS
+    around: int = 0
+    ceil: bool = False
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[int, Float[Array, "b _ _ _"]]:
+    def maps(self, image: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
+        """All maps by Caffe's names: relu1_1, relu1_2, pool1, relu2_1 ... pool5."""
         x = normalise(image, self.mean, self.std)
-        maps = dict(_maps(x, self.blocks, self.width, self.first, self.kernel_init))
+        x = jnp.pad(x, ((0, 0), *((self.around, self.around),) * 2, (0, 0))) if self.around else x
+        return dict(_maps(x, self.blocks, self.width, self.first, self.kernel_init, self.ceil))
+
+    def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[int, Float[Array, "b _ _ _"]]:
+        maps = self.maps(image)
         features = {2 ** (block - 1): maps[f"relu{block}_{n}"] for block, (_, n) in enumerate(self.blocks, 1)}
         return features | {2 ** len(self.blocks): maps[f"pool{len(self.blocks)}"]}
 

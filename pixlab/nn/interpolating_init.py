@@ -1,10 +1,15 @@
-"""Starts that interpolate. A network for luminance without skip connections does so when its first filters pass the
-image on and a transposed convolution enlarges it bilinearly; what is left to learn is the detail."""
+"""Starts at which a network interpolates already, so that what is left to learn is the detail.
+
+Where a network for luminance has no skip connection, its first filters pass the image on and a transposed convolution
+enlarges it bilinearly. FCN's deconvolutions enlarge every map so.
+"""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from pixlab.errors import UserError
 
 Initializer = nn.initializers.Initializer
 
@@ -34,9 +39,17 @@ def interpolating(init: Initializer, stride: int, padding: int) -> Initializer:
 
 
 def enlarging(stride: int, padding: int) -> Initializer:
-    """For a TransposedConv of as many channels as it gets: every channel is enlarged bilinearly, to itself."""
+    """For a TransposedConv of as many channels as it gets: every channel is enlarged bilinearly, to itself.
+
+    How "deconvolution" starts in Long, Shelhamer & Darrell, CVPR 2015 (arXiv 1411.4038). The initializer raises
+    UserError for more or fewer channels out than in.
+    """
 
     def start(key, shape, dtype=jnp.float32) -> jax.Array:
+        if shape[2] != shape[3]:
+            raise UserError(
+                f"a bilinear enlargement gives as many channels as it gets: {shape[2]} cannot become {shape[3]}"
+            )
         own = jnp.eye(*shape[2:], dtype=dtype)
         return jnp.asarray(_bilinear(shape[:2], stride, padding), dtype)[:, :, None, None] * own[None, None]
 

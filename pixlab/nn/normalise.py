@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, the statistics that PyTorch's published classifiers were trained with
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)  # RGB; Caffe's VGG subtracts it from 0..255 images
+CAFFENET_MEAN = (122.67892 / 255, 116.66877 / 255, 104.00699 / 255)  # RGB; of ILSVRC 2012, for FCN and HED
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
 
 

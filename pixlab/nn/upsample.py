@@ -4,25 +4,36 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pixlab.errors import UserError
 
-def triangle_matrix(size: int, out: int, factor: int, crop: int) -> np.ndarray:
-    """[out, size] weights of a 1-D transposed convolution: stride `factor`, 2*factor - 1 triangle taps, `crop` cut off.
 
-    Input cell j peaks at output factor*j + factor - 1 - crop; past the outermost peaks the result fades to zero.
+def triangle_matrix(size: int, out: int, factor: int, window: int, crop: int) -> np.ndarray:
+    """[out, size] weights of a 1-D transposed convolution: stride `factor`, `window` triangle taps, `crop` cut off.
+
+    A triangle of that stride has 2*factor - 1 taps, or 2*factor where its peak falls between two of them: input cell j
+    peaks at output factor*j + (window - 1)/2 - crop. Past the outermost peaks the result fades to zero. Raises
+    UserError for another window.
     """
-    peaks = factor * np.arange(size)[None, :] + factor - 1 - crop
+    if window not in (2 * factor - 1, 2 * factor):
+        raise UserError(
+            f"a triangle of stride {factor} has {2 * factor - 1} or {2 * factor} taps: the window cannot be {window}"
+        )
+    peaks = factor * np.arange(size)[None, :] + (window - 1) / 2 - crop
     return np.maximum(0.0, 1.0 - np.abs(np.arange(out)[:, None] - peaks) / factor).astype(np.float32)
 
 
 def triangle_upsample(
-    x: Float[Array, "b h w c"], size: tuple[int, int], *, factor: int = 4, crop: int = 2
+    x: Float[Array, "b h w c"], size: tuple[int, int], *, factor: int = 4, window: int = 7, crop: int = 2
 ) -> Float[Array, "b h2 w2 c"]:
     """Bilinear enlargement by a transposed convolution with a fixed triangle kernel, cropped to `size` from `crop` on.
 
-    Eigen & Fergus 2015 enlarge the 14x19 maps of scale 1 to 55x74 so (factor 4, 7 taps, crop 2).
+    Caffe's Deconvolution of kernel `window` and stride `factor` with the "bilinear" filler, each channel to itself.
+    Eigen & Fergus 2015 enlarge the 14x19 maps of scale 1 to 55x74 so (factor 4, 7 taps, crop 2). Raises UserError for a
+    window that is not 2*factor - 1 or 2*factor.
     """
     rows, cols = (
-        jnp.asarray(triangle_matrix(n, out, factor, crop), x.dtype) for n, out in zip(x.shape[1:3], size, strict=True)
+        jnp.asarray(triangle_matrix(n, out, factor, window, crop), x.dtype)
+        for n, out in zip(x.shape[1:3], size, strict=True)
     )
     return jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x)
 

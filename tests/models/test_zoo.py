@@ -10,6 +10,7 @@ from draw import draw
 
 from pixlab.models import (
     alexnet,
+    ciresan2012,
     context,
     deeplab,
     deeplab_resnet,
@@ -22,7 +23,10 @@ from pixlab.models import (
     eigen_fergus,
     eigen_fergus_labels,
     espcn,
+    fcn,
+    fcn_alexnet,
     fsrcnn,
+    hed,
     hourglass,
     johnson,
     mdsr,
@@ -75,6 +79,18 @@ ZOO = {
         eigen_fergus_labels.LabelsScale2(5, width=W), [(24, 20, 3), (1, 1, 8), (24, 20, 1), (24, 20, 3)], None, 0,
     ),
     "eigen_fergus_labels_3": (eigen_fergus_labels.LabelsScale3(5, width=W), [(24, 20, 3), (4, 3, 5)], None, 0),
+    "ciresan2012": (
+        ciresan2012.N4(width=1 / 8), [(5, 18, 1)], [(ciresan2012.N4(), [(512, 512, 1)])], 219_290,
+    ),
+    "ciresan2012_patch": (
+        ciresan2012.N4(width=1 / 8, dense=False), [(95, 95, 1)],
+        [(ciresan2012.N4(dense=False), [(95, 95, 1)])], 219_290,
+    ),
+    "fcn32s": (fcn.FCN(3, width=1 / 64), [(8, 9, 3)], [(fcn.FCN(21), [(32, 32, 3)])], 134_346_581),
+    "fcn16s": (fcn.FCN(3, 16, learn=True, width=1 / 64), [(8, 9, 3)], None, 0),
+    "fcn8s": (fcn.FCN(3, 8, width=1 / 64), [(8, 9, 3)], [(fcn.FCN(21, 8), [(32, 32, 3)])], 134_362_751),
+    "fcn_alexnet": (fcn_alexnet.FCNAlexNet(3, width=1 / 32), [(8, 9, 3)], None, 0),
+    "hed": (hed.HED(width=W), [(8, 9, 3)], [(hed.HED(), [(32, 32, 3)])], 14_716_171),
     "unet": (
         unet.UNet(2, base=4, levels=1), [(13, 14, 1)],
         [(unet.UNet(2, padding="VALID"), [(572, 572, 1)])], 31_030_658,

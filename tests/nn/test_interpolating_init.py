@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pixlab.errors import UserError
 from pixlab.models.fsrcnn import FSRCNN
 from pixlab.nn.conv import Conv
 from pixlab.nn.convt import TransposedConv
@@ -51,3 +52,17 @@ def test_fsrcnn_starts_near_bilinear_interpolation(scale):
     expected = jax.image.resize(image, (2, 9 * scale, 7 * scale, 1), "bilinear")
     away = lambda out: float(jnp.abs(out - expected)[:, scale:-scale, scale:-scale].mean())  # noqa: E731
     assert away(start(FSRCNN(scale, interpolates=True))) < 0.05 < 0.3 < away(start(FSRCNN(scale)))
+
+
+def test_bilinear_kernels_by_hand():
+    kernel = enlarging(2, 1)(jax.random.key(0), (4, 4, 2, 2))
+    np.testing.assert_allclose(kernel[1, :, 1, 1], [0.1875, 0.5625, 0.5625, 0.1875])
+    np.testing.assert_array_equal(kernel[:, :, 0, 1], 0)
+    half = [0.0625, 0.1875, 0.3125, 0.4375, 0.5625, 0.6875, 0.8125, 0.9375]
+    wide = enlarging(8, 4)(jax.random.key(0), (16, 16, 1, 1))[:, :, 0, 0]
+    np.testing.assert_allclose(wide, np.outer(half + half[::-1], half + half[::-1]))
+
+
+def test_bilinear_gives_as_many_channels_as_it_gets():
+    with pytest.raises(UserError, match="3 cannot become 2"):
+        enlarging(2, 1)(jax.random.key(0), (4, 4, 3, 2))

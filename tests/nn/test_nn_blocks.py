@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from draw import draw
 
+from pixlab.errors import UserError
 from pixlab.nn import torch_init
 from pixlab.nn.convt import TransposedConv, UpConv, he_transposed
 from pixlab.nn.instance_norm import instance_norm
@@ -74,6 +75,26 @@ def test_triangle_upsample_is_a_cropped_transposed_convolution():
     full = torch.nn.functional.conv_transpose2d(to_torch(x), kernel, stride=4, groups=2)
     ours = triangle_upsample(jnp.asarray(x), (55, 74))
     np.testing.assert_allclose(ours, from_torch(full[:, :, 2:-2, 2:-3]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("factor", "window", "crop"), [(2, 4, 0), (2, 3, 1), (8, 16, 3), (16, 32, 20)])
+def test_triangle_upsample_has_caffes_bilinear_windows(factor, window, crop):
+    torch = pytest.importorskip("torch")
+    x = RNG.normal(size=(2, 5, 4, 2)).astype(np.float32)
+    taps = {4: [0.25, 0.75], 3: [0.5, 1.0]}.get(window, (np.arange(factor) + 0.5) / factor)
+    taps = torch.tensor(np.concatenate([taps, taps[window // 2 - 1 :: -1] if window % 2 == 0 else taps[:1]])).float()
+    assert len(taps) == window
+    kernel = (taps[:, None] * taps[None])[None, None].repeat(2, 1, 1, 1)
+    full = torch.nn.functional.conv_transpose2d(to_torch(x), kernel, stride=factor, groups=2)
+    ours = triangle_upsample(jnp.asarray(x), (factor * 3, factor * 2), factor=factor, window=window, crop=crop)
+    np.testing.assert_allclose(
+        ours, from_torch(full[:, :, crop : crop + factor * 3, crop : crop + factor * 2]), atol=1e-5
+    )
+
+
+def test_triangle_upsample_wants_a_triangles_window():
+    with pytest.raises(UserError, match="7 or 8 taps"):
+        triangle_upsample(jnp.ones((1, 2, 2, 1)), (8, 8), factor=4, window=6)
 
 
 def test_triangle_upsample_keeps_a_ramp_between_its_peaks():
