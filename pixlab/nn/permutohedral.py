@@ -146,7 +146,7 @@ def _responses(d):
     return 0.5 ** (d + 1 + apart) + 0.5 ** (2 * (d + 1) - apart) + np.where(apart == 0, 0.25 ** (d + 1), 0)
 
 
-def _rounded(count: int) -> int:
+def _rounded(count):
     """Up to four leading binary digits: at most an eighth more."""
     step = 2 ** max(0, int(count).bit_length() - 4)
-    return -(-int(count) // step) * step
+    return int(-(-count // step) * step)
