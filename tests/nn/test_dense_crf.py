@@ -1,7 +1,5 @@
 """Dense CRF: the exact mean field against a double loop, the fast one against the exact, and what both must keep."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +76,7 @@ def by_loops(logits, image, kernels, normalisation, self_term, iterations):
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_the_exact_one_is_a_double_loop(normalisation, self_term):
     logits, image = random_problem(3, 4)
-    small = 1.0 if normalisation != "none" else 0.1  # sums of twelve pixels are not to swamp the unary
+    small = 1.0 if normalisation != "none" else 0.3  # sums of twelve pixels are not to swamp the unary
     kernels = Kernels(4.0 * small, 3.0, 8.0, 3.0 * small, 1.5)
     options = dict(normalisation=normalisation, self_term=self_term, iterations=2)
     loops = by_loops(np.asarray(logits, np.float64), image, kernels, **options)
@@ -177,16 +175,16 @@ def test_gradients_of_logits_and_weights_are_slopes(crf):
     lattice = appearance_lattice(image, KERNELS)
     aim, way = (jax.random.normal(jax.random.key(i), logits.shape) for i in (1, 2))
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
     def loss(logits, weights):
         kernels = Kernels(weights[0], 20.0, 8.0, weights[1], 3.0)
         place = (lattice,) if crf is fast else (jnp.asarray(image),)
         return jnp.sum(aim * (dense_crf if crf is fast else exact_dense_crf)(logits, *place, kernels, iterations=2))
 
     weights, ways = jnp.asarray([1.0, 0.5]), [(way, jnp.zeros(2)), (0 * way, jnp.eye(2)[0]), (0 * way, jnp.eye(2)[1])]
-    gradient = jax.jit(jax.grad(loss, (0, 1)), compiler_options=QUICK)(logits, weights)
+    value, gradients = (jax.jit(f, compiler_options=QUICK) for f in (loss, jax.grad(loss, (0, 1))))
+    gradient = gradients(logits, weights)
     for x, y in ways:
-        slope = (loss(logits + 1e-2 * x, weights + 1e-2 * y) - loss(logits - 1e-2 * x, weights - 1e-2 * y)) / 2e-2
+        slope = (value(logits + 1e-2 * x, weights + 1e-2 * y) - value(logits - 1e-2 * x, weights - 1e-2 * y)) / 2e-2
         along = jnp.sum(gradient[0] * x) + jnp.sum(gradient[1] * y)
         assert float(along) == pytest.approx(float(slope), rel=1e-2, abs=5e-3)
 
