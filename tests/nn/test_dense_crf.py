@@ -13,15 +13,20 @@ from pixlab.nn.dense_crf import NORMALISATIONS, Kernels, appearance_lattice, den
 KERNELS = Kernels(appearance=4.0, position_sigma=20.0, colour_sigma=8.0, smoothness=3.0, smoothness_sigma=3.0)
 
 
+QUICK = {"xla_backend_optimization_level": 0}  # most of the time would be compiling
+OPTIONS = ("kernels", "normalisation", "self_term", "iterations")
+_exact = jax.jit(exact_dense_crf, static_argnames=OPTIONS, compiler_options=QUICK)
+_fast = jax.jit(dense_crf, static_argnames=[o for o in OPTIONS if o != "self_term"], compiler_options=QUICK)
+
+
 def fast(logits, image, kernels=KERNELS, **options):
-    return dense_crf(logits, appearance_lattice(image, kernels), kernels, **options)
+    return _fast(logits, appearance_lattice(image, kernels), kernels=kernels, **options)
 
 
 def exact(logits, image, kernels=KERNELS, **options):
-    return exact_dense_crf(logits, jnp.asarray(image), kernels, **options)
+    return _exact(logits, jnp.asarray(image), kernels=kernels, **options)
 
 
-QUICK = {"xla_backend_optimization_level": 0}
 BOTH = pytest.mark.parametrize("crf", [exact, fast])
 
 
@@ -193,7 +198,7 @@ def test_a_pixel_like_no_other_gets_no_message_without_its_own():
     logits, image = random_problem()
     image[2, 3] = 1
     kernels = Kernels(appearance=5.0, colour_sigma=3.0, smoothness=0.0)
-    crf = lambda x: exact(x, image, kernels, normalisation="symmetric", self_term=False)  # noqa: E731
+    crf = lambda x: exact_dense_crf(x, jnp.asarray(image), kernels, self_term=False)  # noqa: E731
     np.testing.assert_allclose(crf(logits)[2, 3], jax.nn.softmax(logits[2, 3]), atol=1e-6)
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(crf(x)[..., 0])), compiler_options=QUICK)(logits)
     assert np.isfinite(gradient).all()

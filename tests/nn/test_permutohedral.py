@@ -33,10 +33,11 @@ def test_sums_over_a_photo_are_near_those_over_all_pairs():
     exact = pairs(features) @ values
     mean = lambda sums: sums[:, 1:] / sums[:, :1]  # noqa: E731
     off = np.abs(mean(ours) - mean(exact))  # of values in [0, 1]
-    assert off.mean() < 0.01 and np.quantile(off, 0.99) < 0.08
+    assert off.mean() < 0.0045 and np.quantile(off, 0.99) < 0.03  # 0.0032 and 0.020; without one axis 0.0077 and 0.049
     ratio = ours[:, 0] / exact[:, 0]
-    assert np.abs(np.median(ratio) - 1) < 0.15 and np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.9) < 0.2
-    assert np.corrcoef(ours[:, 0], exact[:, 0])[0, 1] > 0.97
+    assert np.median(ratio) == pytest.approx(1, abs=0.1)
+    assert np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.9) < 0.18  # 0.13; with one axis twice 0.22
+    assert np.corrcoef(ours[:, 0], exact[:, 0])[0, 1] > 0.975  # 0.986; with one axis twice 0.965
 
 
 @pytest.mark.parametrize(("d", "count"), [(1, 400), (2, 90), (3, 30)])
@@ -101,7 +102,8 @@ def test_sums_transposed_are_nearly_the_same_sums():
     lattice = permutohedral_lattice(features)
     a, b = (jnp.asarray(rng.standard_normal((len(features), 1)), jnp.float32) for _ in range(2))
     forth, back = (float(jnp.sum(y * sums_over(lattice, x))) for x, y in [(a, b), (b, a)])
-    assert forth == pytest.approx(back, rel=0.05)
+    most = float(jnp.linalg.norm(b) * jnp.linalg.norm(sums_over(lattice, a)))
+    assert abs(forth - back) < 0.005 * most and abs(forth) > 0.02 * most
 
 
 def test_points_too_far_apart_are_refused():
