@@ -51,6 +51,9 @@ def picture(command: Command) -> UInt8[np.ndarray, "h w 3"]:
     if len(scales) > 1:
         raise UserError(f"runs of one scale are compared; these have {', '.join(map(str, sorted(scales)))}")
     (scale,) = scales
+    names = [run.folder.name for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two runs are called {twice[0]}: copy one to a folder of another name")
     source = open_photos(command.test, "test")
     if wrong := [n for n in command.photos if not 0 <= n < len(source)]:
         raise UserError(f"--photos {wrong[0]}: {command.test} has photos 0 to {len(source) - 1}")

@@ -1,7 +1,8 @@
 """What papers on super-resolution report: means of PSNR in dB and SSIM over a test set, by luminance.
 
 As the VDSR paper's table and later ones quote them, copied from third parties' notes, not from the papers' own pages;
-"SRCNN 9-1-5, T91" was trained on 91 photos alone. SRResNet's and SRGAN's were measured by their authors' own program.
+"T91" and "ImageNet" are what a network was trained on. SRResNet's and SRGAN's were measured by their authors' own
+program.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ROWS = {  # (PSNR, SSIM) at x2, x3, x4 of Set5, of Set14, of BSD100 and of Urba
     ),
     "SRCNN 9-1-5, T91": (None, (32.39, None), None, *_NONE, *_NONE, *_NONE),
     "FSRCNN": ((37.00, 0.9558), (33.16, None), None, (32.63, 0.9088), None, None, *_NONE, *_NONE),
-    "ESPCN": (None, (33.13, None), (30.90, None), None, (29.49, None), (27.73, None), *_NONE, *_NONE),
+    "ESPCN, ImageNet": (None, (33.13, None), (30.90, None), None, (29.49, None), (27.73, None), *_NONE, *_NONE),
     "VDSR": (
         (37.53, 0.9587), (33.66, 0.9213), (31.35, 0.8838),
         (33.03, 0.9124), (29.77, 0.8314), (28.01, 0.7674),

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -35,6 +36,7 @@ from pixlab.errors import UserError
 from pixlab.metrics.artefacts import fine_variance, peak_energy, phase_variance, pure_phase_variance
 from pixlab.pictures import Panel, colour, grid, strip
 from pixlab.predict_command import write
+from pixlab.records import public
 
 BORDER = 8  # pixels of a crop's border that are not measured
 ZOOM = 4  # of the picture
@@ -200,8 +202,9 @@ def check(command: Command) -> None:
         raise UserError(f"{command.out}: is a folder, or the picture beside it is; give another file with --out")
 
 
-def page(command: Command) -> str:
-    """Train the autoencoders, write the picture, and return the tables and what is to say of them, in Markdown."""
+def page(command: Command, shown: str) -> str:
+    """Train the autoencoders, write the picture, and return the tables and what is to say of them, in Markdown; `shown`
+    is the command line."""
     images, test = crops(rooms("train"), command.crops, 0), crops(rooms("test"), command.test, 1)
     decoders, encoders = study(command, images, test)
     drawn = command.out.with_suffix(".png")
@@ -210,7 +213,7 @@ def page(command: Command) -> str:
     text = [
         "# Checkerboards",
         "",
-        f"`python -m experiments.upsampling_study`: autoencoders of crops of rooms, {command.steps} steps, seeds "
+        f"`{shown}`: autoencoders of crops of rooms, {command.steps} steps, seeds "
         f"{', '.join(map(str, command.seeds))}. Decoders",
         "double three times, by deconvolutions or resize-convolutions; encoders halve three times.",
         "",
@@ -237,11 +240,15 @@ def page(command: Command) -> str:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The command line; mistakes end in one line and exit status 2."""
-    command = tyro.cli(Command, args=args, prog="python -m experiments.upsampling_study")
+    words = sys.argv[1:] if args is None else list(args)
+    shown = shlex.join(["python", "-m", "experiments.upsampling_study", *map(public, words)])
+    command = tyro.cli(Command, args=words, prog="python -m experiments.upsampling_study")
     mesh.setup()
     try:
         check(command)
-        write(command.out, lambda file: file.write(page(command).encode()), keep=False)  # is open before the training
+        write(
+            command.out, lambda file: file.write(page(command, shown).encode()), keep=False
+        )  # is open before the training
         print(command.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

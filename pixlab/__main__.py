@@ -33,7 +33,7 @@ class Evaluate:
         run = Run.open(self.run)
         scores = run.evaluate(self.split, self.source)
         note(run.unfinished)
-        images = len(run.data(self.source).splits[self.split].source)
+        images = len(run.scored(self.split, self.source).data().splits[self.split].source)
         print(f"{images} images of split '{self.split}', {self.source or run.config.tested or 'the run'}")
         for name, value in scores.items():
             print(f"{name:24} {value:.4f}")

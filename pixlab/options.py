@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 from pixlab.errors import UserError
@@ -63,7 +64,8 @@ class Options:
         """Raise UserError, naming the flag, unless these options (each number of a tuple) are `low` or more."""
         for name in names:
             value = getattr(self, name)
-            if not all(number >= low for number in (value if isinstance(value, tuple) else (value,))):
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(low <= number < math.inf for number in numbers):
                 raise UserError(f"--{name.replace('_', '-')} must be at least {low}, not {_words(value)}")
 
     def one_of(self, name: str, values: tuple) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pixlab.data.catalogue import CATALOGUE
+from pixlab.data.photos import split_names
 from pixlab.data.pipeline import eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
@@ -155,6 +156,8 @@ def public(value: Any) -> Any:
     """
     if not isinstance(value, str) or value in {entry.name for entry in CATALOGUE}:
         return value
+    if len(parts := split_names(value)) > 1:
+        return "+".join(map(public, parts))
     name, colon, rest = value.partition(":")
     if colon and rest and name.isidentifier() and len(name) > 1:
         return f"{name}:PATH"

@@ -121,7 +121,9 @@ class Run:
         """The run as if its data were of another `source`."""
         if not source:
             return self
-        other = Run(self.folder, self.experiment, self.config.on(source))
+        if (config := self.config.on(source)) == self.config:
+            return self
+        other = Run(self.folder, self.experiment, config)
         other._state = self._state
         return other
 
@@ -129,14 +131,18 @@ class Run:
         """The run's data, or the same of another `source`."""
         return self.experiment.data(self.on(source).config)
 
+    def scored(self, split: str = "test", source: str = "") -> Run:
+        """The run on what `evaluate` scores it on; for test photos those that it was trained on need not be there."""
+        return self.on(source or (self.config.tested if split == "test" else ""))
+
     def evaluate(self, split: str = "test", source: str = "") -> dict[str, float]:
         """{metric: value} over a split, on the run's own data or on another `source`, as that is scored."""
-        data = self.data(source)
+        scored = self.scored(split, source)
+        data = scored.data()
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
         predict = predict_after(self.recipe, int(self.state.step))
-        metrics = self.on(source).recipe.metrics
-        return Evaluator(predict, metrics, self.mesh)(self.state, eval_batches(data, split))
+        return Evaluator(predict, scored.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
 
     def predict(
         self, photos: Iterable[np.ndarray], *, batch: int = 8, maps: bool = True, progress: bool = False

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pixlab.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
@@ -63,7 +65,7 @@ def put(whole: dict[str, np.ndarray], parts: Mapping[str, Any], window: Window, 
     """Put what is kept of a window's `parts`, arrays [h, w] or [h, w, c], into those of the photo of `size` (h, w).
 
     Arrays of the whole are made when their first part comes. Raises ValueError for what is not `scale` times as large
-    as the window.
+    as the window, UserError where there is no memory for the whole.
     """
     seen = (window.rows, window.columns)
     there = tuple(slice(scale * kept.start, scale * kept.stop) for kept in window[2:])
@@ -76,5 +78,13 @@ def put(whole: dict[str, np.ndarray], parts: Mapping[str, Any], window: Window, 
         if np.shape(part)[:2] != expected:
             raise ValueError(f"'{name}' of a window is {np.shape(part)}, not {expected}: scale {scale} in its Tiles")
         if name not in whole:
-            whole[name] = np.empty((scale * size[0], scale * size[1], *part.shape[2:]), part.dtype)
+            shape = (scale * size[0], scale * size[1], *part.shape[2:])
+            try:
+                whole[name] = np.empty(shape, part.dtype)
+            except MemoryError:
+                gigabytes = np.prod(shape, dtype=float) * part.dtype.itemsize / 2**30
+                raise UserError(
+                    f"a photo of {size[1]}x{size[0]} becomes {shape[1]}x{shape[0]}, {gigabytes:.1f} GiB, more than "
+                    "there is memory for: give a part of it"
+                ) from None
         whole[name][there] = part[here]

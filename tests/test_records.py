@@ -22,6 +22,7 @@ from pixlab.errors import UserError
 from pixlab.records import check, command, make_record, public, read_records, scores_elsewhere, unlike_paper
 from pixlab.records_table import replace_section, rows, section
 from pixlab.run import Experiment, Run
+from pixlab.shipped import folder_of
 
 RESULTS = command_line.RESULTS
 RECORDS = read_records(RESULTS)
@@ -280,3 +281,15 @@ def test_every_record_is_of_an_experiment_that_is_here(name):
 def test_the_readme_has_the_results_of_the_records():
     text = command_line.README.read_text()
     assert text == replace_section(text, section(RECORDS)), "give: python -m experiments.record --readme"
+
+
+@pytest.mark.parametrize(("name", "least"), [("sr_t91-srcnn_x3", 32.3), ("sr_t91-fsrcnn_x3", 33.0)])
+def test_what_ships_was_recorded_near_the_papers_figures(name, least):
+    record = read_records(RESULTS)[name]
+    assert record["data"]["name"] == "Set5" and record["metrics"]["luminance_x3/psnr"] >= least
+    shipped = folder_of(name.removeprefix("sr_t91-").replace("_", "-"))
+    assert json.loads((shipped / "record.json").read_text()) == record
+
+
+def test_of_joined_sources_each_is_without_its_path():
+    assert public("t91+photos:/data/bsd200") == "t91+photos:PATH" and public("t91+set5") == "t91+set5"

@@ -364,3 +364,35 @@ def test_init_says_what_training_starts_from():
     assert deviations("fsrcnn", "paper")["enlarge"] == pytest.approx(1e-3, rel=0.1)
     assert deviations("fsrcnn", "helpful")["enlarge"] > 0.01
     assert all(sr_t91.CONFIGS[name].init == "paper" for name in ("srcnn", "srcnn_935", "srcnn_955"))
+
+
+def test_windows_of_training_are_scored_where_the_network_answers():
+    config = sr_t91.Config(steps=1)
+    recipe, (learns, _) = sr_t91.recipe(config), sr_t91.networks(config)
+    params, carry = recipe.init(jax.random.key(0))
+    image = jax.random.uniform(jax.random.key(1), (2, 33, 33, 1))
+    made = recipe.predict(params, carry, {"image": image, "high": jnp.zeros((2, 21, 21, 1))})["high"]
+    np.testing.assert_allclose(made, learns(params, carry, image)[0], atol=1e-6)
+
+
+def test_photos_that_were_trained_on_need_not_be_there_to_score_others(tmp_path):
+    run = Run(tmp_path, sr_t91.experiment, sr_t91.Config(source="t91", test="set5"))
+    assert (run.scored().config.source, run.scored().config.test) == ("", "set5")
+    assert run.scored("train").config == run.config
+    assert run.scored(source="set14").config.test == "set14"
+
+
+@pytest.mark.parametrize("names", [("photos:{}", "photos:{}/part"), ("t91+photos:{}/part", "photos:{}")])
+def test_folders_in_one_another_are_not_trained_and_tested_on(tmp_path, names):
+    (tmp_path / "part").mkdir()
+    for name in ("a.png", "part/b.png"):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / name)
+    source, test = (name.format(tmp_path) for name in names)
+    with pytest.raises(UserError, match="share no photo"):
+        superres.superres_data(source, test, scale=2, kind="low", train=superres.Crop(8), batch=1, workers=1)
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / name / "c.png")
+    whole, part = f"photos:{tmp_path}", f"photos:{tmp_path / 'test'}"
+    data = superres.superres_data(whole, part, scale=2, kind="low", train=superres.Crop(8), batch=1, workers=1)
+    assert [len(split.source) for split in data.splits.values()] == [1, 1]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixlab.__main__ import main
+from pixlab.errors import UserError
 from pixlab.tiles import Tiles, put, windows
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -227,3 +228,9 @@ def test_a_photo_that_is_too_large_is_one_line_and_the_others_are_predicted(run,
     assert said.err == (
         f"error: {paths[0]}: has 50x50 pixels, more than 0.002 million; make it smaller, or cut it into pieces\n"
     )
+
+
+def test_a_photo_without_memory_for_what_it_becomes_is_named():
+    window = windows(10, 10, Tiles(10, 0))[0]
+    with pytest.raises(UserError, match=r"100000000x100000000, .* GiB, more than there is memory for"):
+        put({}, {"x4": np.zeros((10, 10, 3))}, window, (10**8, 10**8), 1)

@@ -72,6 +72,16 @@ def overlap(name: str, other: str) -> bool:
     return not _places(name).isdisjoint(_places(other))
 
 
+def apart(name: str, other: str) -> None:
+    """Raise UserError where a folder of one name lies in a folder of the other, of which all photos are taken."""
+    for outer, inner in ((name, other), (other, name)):
+        folders = [part[7:] for part in split_names(outer) if part.startswith("photos:") and not _folders(part[7:])]
+        places = (os.path.realpath(os.path.expanduser(folder)) for folder in folders)
+        for place in places:
+            if found := [path for path in _places(inner) if path.startswith(os.path.join(place, ""))]:
+                raise UserError(f"{found[0]} lies in {place}: give folders that share no photo to train and to test on")
+
+
 def _places(name: str) -> set[str]:
     parts = (part.partition(":") for part in split_names(name))
     return {os.path.realpath(os.path.expanduser(path)) if colon else part for part, colon, path in parts}

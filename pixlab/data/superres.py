@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pixlab.data.degrade import Kind, enlarged, modcrop, piece, seen, truth
-from pixlab.data.photos import MEMORY, Kept, open_apart, split_names
+from pixlab.data.photos import MEMORY, Kept, apart, open_apart, split_names
 from pixlab.data.pipeline import Data, Example, Source, Split
 from pixlab.data.windows import Cut, Windows, turned, whole
 from pixlab.errors import NoSplit, UserError
@@ -51,6 +51,7 @@ def superres_data(
     be scored on the photos that are trained on.
     """
     scales, test, splits = tuple(scales) or (scale,), test or source, {}
+    apart(source, test)
     if "general100" in split_names(source) and "general100" in split_names(test):
         raise UserError("general100 has no photos of its own to test on; give another --test")
     if source:
