@@ -15,17 +15,17 @@ AT_MOST = 1000  # training examples that a mean is taken over, evenly spread
 
 
 def means(
-    data: Data, *, rows: slice = slice(None), classes: int = 0
+    data: Data, *, rows: slice = slice(None), classes: int = 0, ignore: int = 0
 ) -> Mapping[str, Callable[[Nets, Nets, Batch], Batch]]:
     """The training set's mean of every map, everywhere ("mean") and for each image row ("mean per row").
 
     Depth in metres; normals brought to unit length again; labels, with `classes`, as `logits` that are their
-    frequencies. Over the valid pixels of at most 1000 unaugmented training examples; `rows` are the image rows that a
-    prediction has. Knowing the row goes a long way in rooms: floors are near, walls far.
+    frequencies, without `ignore`. Over the valid pixels of at most 1000 unaugmented training examples; `rows` are the
+    image rows that a prediction has. Knowing the row goes a long way in rooms: floors are near, walls far.
     """
     split, total, count = data.splits["train"], {}, {}
     for example in examples(split, step=-(-len(split.source) // AT_MOST)):
-        for name, (sums, valid) in _rows(example, classes).items():
+        for name, (sums, valid) in _rows(example, classes, ignore).items():
             total[name] = total.get(name, 0) + sums
             count[name] = count.get(name, 0) + valid
     everywhere, per_row = {}, {}
@@ -37,7 +37,7 @@ def means(
     return {"mean": _constant(everywhere), "mean per row": _constant(per_row)}
 
 
-def _rows(example: Example, classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _rows(example: Example, classes: int, ignore: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each map the sum over the valid pixels of each image row, [h, c], and their number, [h, 1]."""
     rows = {}
     for name, mask in (("depth", "valid"), ("normal", "normal_valid")):
@@ -46,9 +46,9 @@ def _rows(example: Example, classes: int) -> dict[str, tuple[np.ndarray, np.ndar
             rows[name] = (values * valid).sum(axis=1), valid.sum(axis=1)
     if classes and "label" in example:
         label = example["label"][..., 0]
-        cells = np.arange(len(label))[:, None] * classes + label
-        often = np.bincount(cells.ravel(), minlength=len(label) * classes).reshape(len(label), classes).astype(float)
-        often[:, 0] = 0  # no label
+        known = (label >= 0) & (label < classes) & (label != ignore)
+        cells = (np.arange(len(label))[:, None] * classes + label)[known]
+        often = np.bincount(cells, minlength=len(label) * classes).reshape(len(label), classes).astype(float)
         rows["logits"] = often, often.sum(axis=1, keepdims=True)
     return rows
 

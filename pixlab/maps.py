@@ -42,15 +42,23 @@ def normal_files(photo: np.ndarray, normal: np.ndarray, *, covers: Crop | None =
 
 
 def label_files(
-    photo: np.ndarray, label: np.ndarray, *, classes: int, covers: Crop | None = None
+    photo: np.ndarray,
+    label: np.ndarray,
+    *,
+    classes: int,
+    covers: Crop | None = None,
+    ignore: int = 0,
+    palette: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Class numbers [h, w, 1] at the photo's size, nearest pixel: "label" uint8, "label_colour" to look at.
 
-    `classes` counts them with 0; each has its colour. `covers` is the part of the photo that the map covers; the edges
-    are repeated outside it. Raises UserError for more than 256 classes.
+    `classes` counts them with 0; each has its colour, of `palette` [classes, 3] if that is given, but `ignore` is grey.
+    `covers` is the part of the photo that the map covers; the edges are repeated outside it. Raises UserError for more
+    than 256 classes.
     """
     if classes > 256:
         raise UserError(f"{classes} classes do not fit an 8-bit picture: use 256 or fewer, 0 included")
+    palette = distinct_colours(classes) if palette is None else palette
     enlarged = onto_frame(jnp.asarray(label, jnp.float32), *photo.shape[:2], resize="nearest", covers=covers)
     numbers = np.asarray(enlarged)[..., 0].astype(np.uint8)
-    return {"label": numbers, "label_colour": labels_to_rgb(numbers, distinct_colours(classes), ignore=0)}
+    return {"label": numbers, "label_colour": labels_to_rgb(numbers, palette, ignore=ignore)}

@@ -36,6 +36,7 @@ OWN = {
     "sr_div2k": dict(blocks=1, width=4, patch=8),
     "srgan_div2k": dict(blocks=1, width=4, patch=8, warm_steps=1, steps=1),
     "perceptual_sr": dict(blocks=1, width=4, patch=8),
+    "seg_camvid": dict(size=(48, 64), crop=(32, 48), width=1 / 32),
     "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
 PHOTOS = ("sr", "perceptual_", "color_")  # what experiments on photos alone begin with
@@ -92,6 +93,17 @@ def photos(tmp_path_factory) -> str:
     return f"photos:{folder}"
 
 
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory) -> str:
+    """A source of four labelled rooms."""
+    folder = tmp_path_factory.mktemp("labels")
+    for seed in range(4):
+        room = frame(seed, height=80, width=104)
+        Image.fromarray(room["image"]).save(folder / f"{seed}.png")
+        Image.fromarray(room["label"][..., 0].astype(np.uint8)).save(folder / f"{seed}_label.png")
+    return f"label_folder:{folder}"
+
+
 @pytest.fixture(autouse=True)
 def data_here(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
@@ -106,12 +118,13 @@ def shrunk(experiment, name, source, folder):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, tmp_path):
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, tmp_path):
     from pixlab import cli
     from pixlab.train import Stopped, StopRequest
 
     experiment = EXPERIMENTS[name]
     source = people if name.startswith("pose_") else photos if name.startswith(PHOTOS) else frames
+    source = labels if name.startswith("seg_") else source
     whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
         patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")

@@ -42,11 +42,11 @@ def open_labels(name: str, split: str) -> LabelSet:
     """
     kind, _, path = name.partition(":")
     if kind == BLANK:
-        return LabelSet([blank_frame()], PREPARED.get(path, label_classes.ROOMS))
+        return LabelSet([blank_frame()], classes_of(name))
     if name == "rooms":
-        return LabelSet(RoomsLabels(split), label_classes.ROOMS)
+        return LabelSet(RoomsLabels(split), classes_of(name))
     if kind == "camvid" and path:
-        return LabelSet(LabelFolder(path, split, classes=label_classes.CAMVID), label_classes.CAMVID)
+        return LabelSet(LabelFolder(path, split, classes=classes_of(name)), classes_of(name))
     if kind == "label_folder" and path:
         folder = LabelFolder(path, split)
         return LabelSet(folder, folder.classes)
@@ -55,6 +55,18 @@ def open_labels(name: str, split: str) -> LabelSet:
 
         return LabelSet(label_prepared.open_set(name, split, PREPARED[name]), PREPARED[name])
     raise UserError(f"no labelled pictures '{name}'; there are {SOURCES}")
+
+
+def classes_of(name: str) -> Classes:
+    """What the labels of one of SOURCES mean; only of label_folder:PATH the files must be there, as `open_labels`."""
+    kind, _, path = name.partition(":")
+    if kind == BLANK:
+        return PREPARED.get(path, label_classes.ROOMS)
+    if name == "rooms":
+        return label_classes.ROOMS
+    if name in PREPARED or kind == "camvid":
+        return PREPARED[kind]
+    return open_labels(name, "all").classes
 
 
 def blank_frame() -> Example:
