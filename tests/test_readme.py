@@ -91,8 +91,7 @@ def test_every_command_is_understood(command, example, capsys):
 
 
 OTHERS = {
-    "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests",
-}  # fmt: skip
+    "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests", "test"}  # fmt: skip
 
 
 def test_every_config_that_is_named_exists():
