@@ -91,7 +91,9 @@ def test_every_command_is_understood(command, example, capsys):
 
 
 OTHERS = {
-    "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests", "test"}  # fmt: skip
+    "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests",
+    "test",
+}  # fmt: skip
 
 
 def test_every_config_that_is_named_exists():
