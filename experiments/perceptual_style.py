@@ -19,6 +19,7 @@ A photo goes through in one piece, since its normalisation is of the whole: a la
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from typing import Literal
@@ -33,7 +34,7 @@ from pixlab.core import Aux, Batch, Metric, Objective, Recipe, Stage
 from pixlab.data.images import read_image
 from pixlab.data.photos import open_photos
 from pixlab.data.pipeline import Data, Example, Split
-from pixlab.errors import UserError
+from pixlab.errors import NoSplit, UserError
 from pixlab.losses.perceptual import feature_loss, gram, style_loss, total_variation
 from pixlab.models.johnson import StyleNet
 from pixlab.models.vgg import VGGFeatures
@@ -181,8 +182,9 @@ def data(config: Config) -> Data:
     def test(frame: Example) -> Example:
         return train(frame) | {"photo": train(frame)["image"]}
 
-    splits = {"train": Split(open_photos(config.source, "train"), train)}
-    splits["test"] = Split(open_photos(config.source, "test"), test)
+    splits = {"test": Split(open_photos(config.source, "test"), test)}
+    with contextlib.suppress(NoSplit):  # of a set to test on
+        splits["train"] = Split(open_photos(config.source, "train"), train)
     return Data(batch=config.batch, splits=splits, workers=config.workers)
 
 

@@ -14,8 +14,10 @@ from experiments.sr_published import published
 from pixlab import cli, plan, superres_task
 from pixlab.core import enter, make_step, start
 from pixlab.data import superres
-from pixlab.data.photos import decoded
+from pixlab.data.photos import decoded, open_photos
+from pixlab.data.pipeline import eval_batches, examples
 from pixlab.data.rgbd import BLANK
+from pixlab.data.windows import Cut
 from pixlab.errors import UserError
 from pixlab.metrics.fidelity import comparable
 from pixlab.nn.colour import rgb_to_ycbcr, ycbcr_to_rgb
@@ -396,3 +398,23 @@ def test_folders_in_one_another_are_not_trained_and_tested_on(tmp_path, names):
     whole, part = f"photos:{tmp_path}", f"photos:{tmp_path / 'test'}"
     data = superres.superres_data(whole, part, scale=2, kind="low", train=superres.Crop(8), batch=1, workers=1)
     assert [len(split.source) for split in data.splits.values()] == [1, 1]
+
+
+def test_a_photo_too_small_to_score_is_named_before_training(tmp_path, capsys):
+    for name, size in (("a.png", (40, 40)), ("b.png", (3, 3)), ("c.png", (40, 40))):
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / name)
+    few = dict(scale=3, kind="low", batch=2, workers=1)
+    data = superres.superres_data("", f"photos:{tmp_path}", train=superres.Crop(8), **few)
+    with pytest.raises(UserError, match=r"b\.png: a photo of 3x3 pixels is too small to score at x3; .* needs 17 rows"):
+        list(examples(data.splits["test"]))
+    with pytest.raises(UserError, match=r"b\.png: a photo of 3x3"):
+        list(eval_batches(data, "test"))
+    superres.train_split(open_photos(f"photos:{tmp_path}", "all"), Cut(8, 8), (3,), "low")
+    assert capsys.readouterr().err == "note: 1 of 3 photos are smaller than a window and left out\n"
+
+
+def test_style_is_scored_on_photos_that_are_only_to_test(tmp_path):
+    (tmp_path / "test").mkdir()
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "test" / "a.png")
+    config = dataclasses.replace(perceptual_style.CONFIGS["quick"], source=f"photos:{tmp_path}")
+    assert list(perceptual_style.data(config).splits) == ["test"]

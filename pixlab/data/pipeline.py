@@ -43,6 +43,15 @@ class Split:
     augment: Callable[[Any, np.random.Generator], Example] | None = None
     alone: bool = False
 
+    def example(self, index: int) -> Example:
+        """Example `index`, unaugmented. What UserError says of it begins with the record's name, if it has one."""
+        frame = Readable(self.source)[index]
+        try:
+            return self.map(frame)
+        except UserError as error:
+            named = getattr(self.source, "record_name", None)
+            raise UserError(f"{named(index)}: {error}" if named else str(error)) from None
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -76,13 +85,13 @@ def eval_batches(data: Data, name: str) -> Iterator[Example]:
     Of a split whose examples stand `alone`, batches of one, without `weight`, each whole on every host.
     """
     split, (process, processes) = data.splits[name], (jax.process_index(), jax.process_count())
-    source, count = Readable(split.source), len(split.source)
+    count = len(split.source)
     if split.alone:
-        ones = grain.MapDataset.source(source).map(split.map).batch(1)
+        ones = grain.MapDataset.source(range(count)).map(split.example).batch(1)
         return iter(ones.to_iter_dataset(_read_options(data.workers)))
 
     def example(row: int) -> Example:
-        return {**split.map(source[min(row, count - 1)]), WEIGHT: np.float32(row < count)}
+        return {**split.example(min(row, count - 1)), WEIGHT: np.float32(row < count)}
 
     rows = Share(range(-(-count // data.batch) * data.batch), data.batch, process, processes)
     batches = grain.MapDataset.source(rows).map(example).batch(data.batch // processes)
@@ -91,8 +100,7 @@ def eval_batches(data: Data, name: str) -> Iterator[Example]:
 
 def examples(split: Split, step: int = 1) -> Iterator[Example]:
     """Every `step`-th example of the split, unaugmented, in order, one by one."""
-    source = Readable(split.source)
-    return (split.map(source[i]) for i in range(0, len(source), step))
+    return (split.example(i) for i in range(0, len(split.source), step))
 
 
 class Share:

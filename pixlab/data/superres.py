@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from pixlab.data.photos import MEMORY, Kept, apart, open_apart, split_names
 from pixlab.data.pipeline import Data, Example, Source, Split
 from pixlab.data.windows import Cut, Windows, turned, whole
 from pixlab.errors import NoSplit, UserError
+from pixlab.metrics.fidelity import WINDOW
 from pixlab.nn.imresize import imresize
 
 
@@ -63,7 +65,7 @@ def superres_data(
         else:
             splits["train"] = train_split(photos, train, scales, kind)
     photos = open_apart(test, "test", source)
-    splits["test"] = Split(photos, functools.partial(test_example, scale=scale, kind=kind), alone=True)
+    splits["test"] = Split(photos, functools.partial(scored_example, scale=scale, kind=kind), alone=True)
     return Data(batch=batch, splits=splits, workers=workers)
 
 
@@ -73,7 +75,25 @@ def train_split(photos: Source, train: Cut | Crop, scales: Sequence[int], kind: 
         change = functools.partial(train_example, scales=tuple(scales), kind=kind, crop=train)
         return Split(Kept(photos, train.memory), functools.partial(change, rng=None), change)
     change = functools.partial(turned, turns=train.turns, flips=train.flips) if train.turns or train.flips else None
-    return Split(Windows(photos, train, scales, kind), whole, change)
+    windows = Windows(photos, train, scales, kind)
+    if windows.left_out:
+        print(
+            f"note: {windows.left_out} of {len(photos)} photos are smaller than a window and left out", file=sys.stderr
+        )
+    return Split(windows, whole, change)
+
+
+def scored_example(photo: Example, *, scale: int, kind: Kind) -> Example:
+    """`test_example`. Raises UserError for a photo that SSIM's windows do not fit into, within the border that is cut
+    off."""
+    example, least = test_example(photo, scale=scale, kind=kind), WINDOW + 2 * scale
+    height, width = example["high"].shape[:2]
+    if min(height, width) < least:
+        raise UserError(
+            f"a photo of {width}x{height} pixels is too small to score at x{scale}; take it out: it needs {least} rows "
+            "and columns"
+        )
+    return example
 
 
 def test_example(photo: Example, *, scale: int, kind: Kind) -> Example:
