@@ -55,6 +55,10 @@ class Options:
         """The options with data of another `source`."""
         return dataclasses.replace(self, source=source)
 
+    def blank(self, name: str) -> Options:
+        """The options with the made-up source `name`, to train on and, where that is apart, to test on."""
+        return dataclasses.replace(self, **{key: name for key in ("source", "test") if hasattr(self, key)})
+
     @property
     def tested(self) -> str:
         """What the test split comes from."""

@@ -122,7 +122,7 @@ def devices(topology: str) -> Sequence[jax.Device]:
 
 def without_data(config: Options) -> Options:
     """The config with a blank frame as its source, and as what it is tested on, if it has a choice of them."""
-    return dataclasses.replace(config, **{name: BLANK for name in ("source", "test") if hasattr(config, name)})
+    return config.blank(BLANK)
 
 
 def example(data: Data) -> Example:

@@ -15,7 +15,7 @@ import numpy as np
 from pixlab import baselines, maps, pictures
 from pixlab.core import Batch, Metric
 from pixlab.data import rgbd
-from pixlab.data.label_classes import Classes
+from pixlab.data.label_classes import CAMVID, Classes
 from pixlab.data.label_examples import train_example, whole_example
 from pixlab.data.label_sets import classes_of, open_labels
 from pixlab.data.pipeline import Data, Example, Split
@@ -53,8 +53,12 @@ class SegOptions(Options):
         self.at_least(1, "size", "crop", "zoom")
         if any(crop > size for crop, size in zip(self.crop, self.size, strict=True)):
             raise UserError(f"--crop {self.crop} is larger than --size {self.size}: give a smaller crop")
-        if self.class_weights == "segnet" and self.source.partition(":")[0] not in ("camvid", rgbd.BLANK):
+        if self.class_weights == "segnet" and classes(self) != CAMVID:
             raise UserError("--class-weights segnet are those of CamVid's classes; take median_frequency")
+
+    def blank(self, name: str) -> SegOptions:
+        """See Options.blank; the classes stay those of the source."""
+        return dataclasses.replace(self, source=f"{name}:{self.source.partition(':')[0]}")
 
 
 def classes(config: SegOptions) -> Classes:
@@ -91,7 +95,7 @@ def weights(config: SegOptions) -> np.ndarray | None:
     """Class weights, None if all count the same."""
     match config.class_weights:
         case "segnet":
-            return np.array(SEGNET) if config.source != rgbd.BLANK else None
+            return np.array(SEGNET)
         case "median_frequency":
             return _median_frequency(config.source, config.size)
     return None

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments import seg_camvid
-from pixlab import seg_task
+from pixlab import plan, seg_task
 from pixlab.__main__ import main
 from pixlab.data.label_classes import CAMVID
 from pixlab.data.pipeline import examples, train_batches
@@ -128,3 +128,14 @@ def test_every_network_gives_a_score_for_each_class_of_each_pixel(net, roads):
     assert made["logits"].shape == (1, 24, 33, 11)
     paper = seg_camvid.experiment.papers(settings)
     assert not paper or seg_camvid.CONFIGS[paper].net == net
+
+
+@pytest.mark.parametrize("source", ["camvid", "camvid:PATH"])
+def test_a_plan_is_of_a_network_with_the_classes_of_the_source(source):
+    settings = dataclasses.replace(seg_camvid.CONFIGS["segnet_basic"], source=source)
+    blank = plan.without_data(settings)
+    blank.check()
+    params, _ = jax.eval_shape(seg_camvid.recipe(blank).init, jax.random.key(0))
+    assert sum(x.size for x in jax.tree.leaves(params)) == 1_416_587
+    np.testing.assert_array_equal(seg_task.weights(blank), seg_task.SEGNET)
+    assert plan.example(seg_task.data(blank))["image"].shape == (360, 480, 3)

@@ -262,10 +262,12 @@ def test_evaluate_says_which_splits_and_sources_there_are(run, tmp_path, capfd):
 # Data
 
 
-READY = {"rgbd_folder", "flic_joints", "pose_folder", "photos"}  # without preparation
+READY = {"rgbd_folder", "flic_joints", "pose_folder", "photos", "label_folder", "boundary_folder"}  # unprepared
 NAMES = ["rooms", "nyu_depth_v2", "nyu_labeled", "rgbd_folder", "figures", "flic", "flic:full", "flic:plus"]
 NAMES += ["flic_joints", "pose_folder", "t91", "set5", "set14", "bsd100", "urban100", "general100"]
 NAMES += ["div2k", "imagenet2012", "places365_small", "photos"]
+NAMES += ["camvid", "voc2012", "siftflow", "oxford_iiit_pet", "cityscapes", "scene_parse150", "label_folder"]
+NAMES += ["bsds500", "boundary_folder", "isbi2012"]
 
 
 def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
@@ -275,7 +277,7 @@ def test_data_list_names_all_sets_with_their_commands(data_dir, capsys):
     for name in NAMES:
         assert (f"python -m pixlab data prepare {name}\n" in text) == (name not in READY)
         assert (f"--source {name}:PATH\n" in text) == (name in READY)
-    assert text.count(str(data_dir)) == 13  # the folder, and where files downloaded by hand go
+    assert text.count(str(data_dir)) == 21  # the folder, and where files downloaded by hand go
 
 
 def test_data_prepare_of_an_unknown_set_lists_what_there_is(capfd):
