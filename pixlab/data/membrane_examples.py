@@ -1,8 +1,8 @@
 """Slices with labelled membranes as examples: windows of mirrored slices, turned, bent and weighted.
 
 Ronneberger, Fischer & Brox, "U-Net", MICCAI 2015 (arXiv 1505.04597), section 3; Ciresan et al., "Deep Neural Networks
-Segment Neuronal Membranes in Electron Microscopy Images", NIPS 2012, for windows of single pixels. Windows are turned by
-quarters and mirrored, where the U-Net's are turned by any angle.
+Segment Neuronal Membranes in Electron Microscopy Images", NIPS 2012, for windows around single pixels. Windows are
+turned by quarters and mirrored, where the U-Net's are turned by any angle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pixlab.data.border_weights import border_weights, components
 from pixlab.data.elastic import deform, deform_labels, random_displacement
 from pixlab.data.pipeline import Example, Source
 from pixlab.nn.overlap_tile import mirrored
+
+TRIES = 100  # pixels that are drawn, of which the first of the wanted class is taken
 
 
 class Kept:
@@ -57,14 +59,15 @@ def train_window(
 
     "image" float32 [window, window, 1]; "label" int32 and "weight" float32 [answer, answer, 1]; with `cells` also
     "cells" int32, the connected cells by number. Beyond the slice it is mirrored. Where the answer is one pixel,
-    membrane and cell are as likely. Windows are turned by quarters, mirrored, bent by `random_displacement`, of standard
-    deviation `deviation` pixels; grey values are multiplied by, and shifted by, up to `grey`.
+    membrane and cell are as likely. Windows are turned by quarters, mirrored, and bent by a `random_displacement` of
+    standard deviation `deviation` pixels; grey values are multiplied by up to 1 +- `grey`, then shifted by up to that.
     """
     label, margin = frame["label"], (window - answer) // 2
     height, width = label.shape[:2]
     if answer == 1:
-        same = np.flatnonzero(label == rng.integers(2))
-        at = rng.choice(same) if len(same) else rng.integers(label.size)
+        kind = rng.integers(2)
+        at = rng.integers(label.size, size=TRIES)
+        at = next((x for x in at if label.flat[x] == kind), at[0])
         top, left = divmod(int(at), width)
     else:
         top, left = (int(rng.integers(max(n - answer, 0) + 1)) for n in (height, width))

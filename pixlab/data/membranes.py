@@ -32,7 +32,8 @@ def open_membranes(name: str, split: str) -> LabelSet:
     """The slices of `split` ("train", "test" or "all") of one of SOURCES, and their classes, membrane and cell.
 
     A frame has "image" uint8 [h, w, 1] and "label" int32 [h, w, 1]. PATH is a folder as `MembraneFolder` or
-    `MembraneStack` takes it; "rooms" are no slices, but the built-in rooms as `room_frame` has them, to try things out. Raises UserError for an unknown name and where files are absent or damaged.
+    `MembraneStack` takes it; "rooms" are no slices but `RoomsOutlines`, to try things out. Raises UserError for an
+    unknown name and where files are absent or damaged.
     """
     kind, _, path = name.partition(":")
     if kind == BLANK:

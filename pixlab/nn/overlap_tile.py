@@ -1,9 +1,9 @@
 """Whole pictures through a network of unpadded convolutions, tile by tile: Ronneberger, Fischer & Brox, "U-Net", MICCAI
 2015 (arXiv 1505.04597), figure 2.
 
-Each tile of the answer is computed from a larger tile of the picture, which is mirrored beyond its border. Networks that
-pool look at their pixels in steps: tiles begin at multiples of these, so that they give what the whole picture in one
-piece would give. The paper's tiles of 388 rows are therefore laid every 384.
+Each tile of the answer is computed from a larger tile of the picture, which is mirrored beyond its border. Networks
+that pool look at their pixels in steps: tiles begin at multiples of these, so that they give what the whole picture in
+one piece would give. The paper's tiles of 388 rows are therefore laid every 384.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def overlap_tile(
     """What `apply`, which loses `margin` pixels on each side, says of every pixel of the image, in any size of it.
 
     It sees at most `tile` rows and columns at once, one tile after the other. Its answer may change with where in steps
-    of `multiple` pixels its input begins, and it takes inputs of tile - multiple, tile - 2 multiple, ... as well, one of
-    which is enough for small images. Raises UserError where a tile has no room for a step, ValueError where `apply` does
-    not lose the margin.
+    of `multiple` pixels its input begins; it takes inputs of tile - multiple, tile - 2 multiple, ... as well, one of
+    which is enough for small images. Raises UserError where a tile has no room for a step, ValueError where `apply`
+    does not lose the margin.
     """
     answer = tile - 2 * margin
     if answer < multiple:
-        raise UserError(f"tiles of {tile} pixels: give at least {2 * margin + multiple}, for {margin} are lost each side")
+        raise UserError(f"tiles of {tile} pixels with margins of {margin}: give at least {2 * margin + multiple}")
     (high, rows), (wide, columns) = (_along(n, answer, multiple) for n in image.shape[1:3])
     step_down, step_across = (
         size if count == 1 else size // multiple * multiple for size, count in ((high, rows), (wide, columns))
