@@ -20,8 +20,8 @@ error is not among them. Windows are turned by quarters and mirrored, not turned
 divided by the sum of its weights, classes are balanced by median frequency, and rate and number of steps are not in the
 paper; its average over seven turned slices is over eight here, and only with `ensemble`. N4 has ReLUs, sees plain
 windows (nothing is blurred towards their rim), and is one network, not the average of four whose outputs are
-calibrated; its rate, batch and steps are ours. `quick` and those that end in `few` learn by Adam; `ciresan_few` learns all 64x64
-pixels in the middle of larger windows, classes weighted, for the price of some 30 single ones.
+calibrated; its rate, batch and steps are ours. `quick` and the two for machines without a GPU learn by Adam;
+`ciresan_few` learns the 64x64 pixels in the middle of larger windows at once, classes weighted.
 """
 
 from __future__ import annotations
