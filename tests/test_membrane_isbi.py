@@ -140,14 +140,18 @@ def test_scores_are_means_over_slices_at_one_threshold():
     guesses = [np.float32(np.clip(0.7 * t + rng.normal(0.15, 0.15, t.shape), 0, 1)) for t in truths]
     truths.append(np.zeros_like(truths[0]))  # no cell at all: only the pixels count
     guesses.append(np.full_like(guesses[0], 0.6))
-    batch = {"interior": jnp.asarray(np.stack(guesses))}, {"label": jnp.asarray(np.stack(truths))}
-    stats = jax.device_get(jax.jit(jax.vmap(metric.stats))(*batch))
-    found = metric.result(jax.tree.map(lambda x: x.sum(0).astype(np.float64), stats))
+    total = None
+    for guess, truth in zip(guesses, truths, strict=True):
+        one = jax.tree.map(np.float64, metric.stats({"interior": guess}, {"label": truth}))
+        total = one if total is None else metric.merge(total, one)
+    found = metric.result(total)
     pairs = [(t[..., 0], g[..., 0]) for t, g in zip(truths, guesses, strict=True)]
     errors = [pixel_error(*pair) for pair in pairs]
     assert errors[3] == 1 and found["pixel_error"] == pytest.approx(np.mean(errors), rel=1e-5)
     plain = [rand_error(ndimage.label(t)[0], ndimage.label(g > 0.5)[0]) for t, g in pairs[:3]]
     assert found["rand_error"] == pytest.approx(np.mean(plain), rel=1e-4)
+    alone = metric.result(metric.stats({"interior": guesses[0]}, {"label": truths[0]}))
+    assert alone["rand_error"] == pytest.approx(plain[0]) and alone["pixel_error"] == pytest.approx(errors[0])
     each = [[isbi_rand_error(t, g, thresholds=[x]) for t, g in pairs[:3]] for x in thresholds]
     assert found["isbi_rand_error"] == pytest.approx(min(np.mean(each, axis=1)), rel=1e-4)
     assert len({round(x, 3) for x in np.mean(each, axis=1)}) == 3

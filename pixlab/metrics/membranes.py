@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from pixlab.core import Batch, Metric, Tree
+from pixlab.core import Batch, Metric, Tree, add
 from pixlab.metrics.partition import pixel_error, rand_error, segments, v_rand_by_threshold
-from pixlab.nn.on_host import on_host
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
 
@@ -25,29 +22,33 @@ def membrane_scores(thresholds: Sequence[float] = THRESHOLDS) -> Metric:
 
     prediction["interior"] [h, w, 1] is the probability of not being membrane, example["label"] [h, w, 1] is 0 on
     membrane. Scores are means over slices; those without any cell count in the pixel error alone. isbi_rand_error is
-    1 - V_rand at the one threshold at which its mean is largest.
+    1 - V_rand at the one threshold at which its mean is largest. Connected parts are found on the host, slice by slice.
     """
 
-    def scores(truth: np.ndarray, interior: np.ndarray) -> tuple[np.ndarray, ...]:
-        error = np.float32(pixel_error(truth, interior))
-        if not (truth != 0).any():
-            return error, np.float32(0), np.zeros(len(thresholds), np.float32), np.float32(0)
-        pairs = np.float32(rand_error(segments(truth != 0), segments(interior > 0.5)))
-        return error, pairs, v_rand_by_threshold(truth, interior, thresholds).astype(np.float32), np.float32(1)
-
     def stats(prediction: Batch, example: Batch) -> Tree:
-        number = jax.ShapeDtypeStruct((), jnp.float32)
-        shapes = number, number, jax.ShapeDtypeStruct((len(thresholds),), jnp.float32), number
-        found = on_host(scores, shapes, example["label"][..., 0], prediction["interior"][..., 0])
-        names = "pixel_error", "rand_error", "v_rand", "with_cells"
-        return dict(zip(names, found, strict=True), slices=jnp.float32(1))
+        return {"interior": prediction["interior"][..., 0], "label": example["label"][..., 0]}
+
+    def scored(total: Tree) -> Tree:
+        """Sums over slices; of one slice as `stats` has it, its scores."""
+        if "interior" not in total:
+            return total
+        truth, interior = total["label"].astype(np.int32), total["interior"]
+        sums = {"slices": 1, "pixel_error": pixel_error(truth, interior)}
+        if not (truth != 0).any():
+            return sums | {"with_cells": 0, "rand_error": 0.0, "v_rand": np.zeros(len(thresholds))}
+        pairs = rand_error(segments(truth != 0), segments(interior > 0.5))
+        return sums | {"with_cells": 1, "rand_error": pairs, "v_rand": v_rand_by_threshold(truth, interior, thresholds)}
+
+    def merge(total: Tree, part: Tree) -> Tree:
+        return add(scored(total), scored(part))
 
     def result(total: Tree) -> dict[str, float]:
-        count = total["with_cells"] or np.nan
+        sums = scored(total)
+        count = sums["with_cells"] or np.nan
         return {
-            "pixel_error": float(total["pixel_error"] / total["slices"]),
-            "rand_error": float(total["rand_error"] / count),
-            "isbi_rand_error": float(1 - np.max(total["v_rand"]) / count),
+            "pixel_error": float(sums["pixel_error"] / sums["slices"]),
+            "rand_error": float(sums["rand_error"] / count),
+            "isbi_rand_error": float(1 - np.max(sums["v_rand"]) / count),
         }
 
-    return Metric(stats, result)
+    return Metric(stats, result, merge)
