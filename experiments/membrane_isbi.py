@@ -126,11 +126,11 @@ CONFIGS = {
     "unet_malis": Config(malis_steps=3000),
     "ciresan": CIRESAN,
     "unet_few": Config(
-        width=0.25, window=316, deviation=6, optimiser="adam", steps=4000, save_every=250, eval_every=2000
+        width=0.25, window=380, deviation=7, optimiser="adam", steps=5500, save_every=250, eval_every=2750
     ),
     "ciresan_few": dataclasses.replace(
-        CIRESAN, width=0.5, window=158, batch=2, grey=0.1, optimiser="adam", lr=1e-3, steps=4000, save_every=250,
-        eval_every=2000,
+        CIRESAN, width=0.5, window=158, batch=2, grey=0.1, optimiser="adam", lr=1e-3, steps=4500, save_every=250,
+        eval_every=2250,
     ),
 }  # fmt: skip
 ABOUT = {

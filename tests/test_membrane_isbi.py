@@ -21,20 +21,20 @@ from pixlab.metrics.membranes import membrane_scores
 from pixlab.metrics.partition import isbi_rand_error, pixel_error, rand_error
 
 
-def slice_and_label(seed: int, height: int = 60, width: int = 70) -> tuple[np.ndarray, np.ndarray]:
+def slice_and_label(seed: int, height: int = 60, width: int = 70, noise: float = 15) -> tuple[np.ndarray, np.ndarray]:
     """A grid of bright cells, bent, with dark membranes of three pixels."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] + rng.uniform(0, 20, (2, 1, 1))
     wave = 3 * np.sin((x + y) / 9)
     label = np.uint8(((y + wave) % 20 >= 3) & ((x + wave) % 25 >= 3))
-    return np.uint8(np.clip(60 + 120 * label + rng.normal(0, 15, label.shape), 0, 255)), label
+    return np.uint8(np.clip(60 + 120 * label + rng.normal(0, noise, label.shape), 0, 255)), label
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("stack")
     for index in range(6):
-        image, label = slice_and_label(index)
+        image, label = slice_and_label(index, noise=60)
         Image.fromarray(image).save(folder / f"{index}.png")
         Image.fromarray(label).save(folder / f"{index}_label.png")
     return f"isbi2012:{folder}"
@@ -172,12 +172,13 @@ def test_a_run_learns_and_predicts_photos_of_any_size(stack, tmp_path):
     arguments += ["--steps", "80", "--width", "0.125", "--batch", "4", "--eval-every", "0", "--workers", "1"]
     run = membrane_isbi.experiment.main([*arguments, "--run", str(tmp_path / "run")])
     columns, (ours, *others) = run.result["columns"], run.result["rows"]
-    scores = dict(zip(columns, ours, strict=True))
-    assert scores["membrane/pixel_error"] < 0.1 and scores["membrane/isbi_rand_error"] < 0.2
-    none = dict(zip(columns, next(row for row in others if row[0] == "no membrane"), strict=True))
-    assert none["membrane/pixel_error"] == pytest.approx(1 - slice_and_label(5)[1].mean(), abs=1e-6)
-    assert any("test stack" in row[0] for row in others)
-    image, label = slice_and_label(7, 75, 41)
+    scores = {row[0]: dict(zip(columns, row, strict=True)) for row in (ours, *others)}
+    for name in ("pixel_error", "isbi_rand_error"):
+        assert scores["this run"][f"membrane/{name}"] < 0.7 * scores["grey values"][f"membrane/{name}"]
+    none = scores["no membrane"]["membrane/pixel_error"]
+    assert none == pytest.approx(1 - slice_and_label(5)[1].mean(), abs=1e-6)
+    assert "U-Net, test stack (published)" in scores
+    image, label = slice_and_label(7, 75, 41, noise=60)
     Image.fromarray(image).save(tmp_path / "grey.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)).save(tmp_path / "colour.png")
     photos = [str(tmp_path / f"{name}.png") for name in ("grey", "colour")]
@@ -187,7 +188,7 @@ def test_a_run_learns_and_predicts_photos_of_any_size(stack, tmp_path):
         for name in ("grey_membrane", "grey_cells", "grey_cells_colour", "colour_membrane", "colour_cells")
     }
     assert shown["grey_membrane"].shape == (75, 41) and shown["colour_membrane"].shape == (3, 5)
-    assert pixel_error(label, 1 - shown["grey_membrane"] / 255) < 0.1
+    assert pixel_error(label, 1 - shown["grey_membrane"] / 255) < 0.15
     cells = shown["grey_cells"].astype(int)
     sizes = np.bincount(cells.ravel())[1:]
     assert len(sizes) > 5 and (np.diff(sizes) <= 0).all() and sizes[-1] > 0
@@ -237,7 +238,7 @@ def test_rooms_have_no_published_row(stack):
     ("changes", "words"),
     [
         (dict(levels=4, window=570), "does not halve evenly"),
-        (dict(levels=4, tile=188), "--tile 188: give at least 200"),
+        (dict(levels=4, window=316, tile=188), "--tile 188: give at least 200"),
         (dict(net="n4", window=96), r"--window 96: n4 takes 16\*k \+ 94 pixels"),
         (dict(net="n4", window=95, tile=95), r"--tile 95: n4 takes 16\*k \+ 94 pixels"),
         (dict(net="n4", window=95, tile=110, malis_steps=1), "--window 95: too small for --net n4 --malis-steps 1"),

@@ -55,19 +55,20 @@ def overlap_tile(
     padded = image[:, down][:, :, across]
     size = (image.shape[0], high + 2 * margin, wide + 2 * margin, image.shape[3])
 
-    def one(at: jax.Array) -> jax.Array:
+    def one(at: Int[Array, " axes"]) -> Float[Array, "b _ _ k"]:
         found = apply(jax.lax.dynamic_slice(padded, (0, at[0], at[1], 0), size))
         if found.shape[1:3] != (high, wide):
             raise ValueError(f"a tile of {size[1:3]} became {found.shape[1:3]}, not {(high, wide)}: margin {margin}?")
         return found[:, :step_down, :step_across]
 
-    starts = np.stack(np.meshgrid(*map(np.arange, (rows, columns)), indexing="ij"), -1) * (step_down, step_across)
+    grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1)
+    starts = jnp.asarray(grid.reshape(-1, 2) * (step_down, step_across))
     if rows * columns == 1:
-        tiles = one(starts[0, 0])[None]
+        tiles = one(starts[0])[None]
     else:
-        tiles = jax.lax.map(one, jnp.asarray(starts.reshape(-1, 2)))
-    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).transpose(2, 0, 3, 1, 4, 5)
-    whole = grid.reshape(image.shape[0], rows * step_down, columns * step_across, -1)
+        tiles = jax.lax.map(one, starts)
+    tiles = tiles.reshape(rows, columns, *tiles.shape[1:]).transpose(2, 0, 3, 1, 4, 5)
+    whole = tiles.reshape(image.shape[0], rows * step_down, columns * step_across, -1)
     return whole[:, : image.shape[1], : image.shape[2]]
 
 
