@@ -53,12 +53,12 @@ def overlap_tile(
     down = mirrored(image.shape[1], -margin, (rows - 1) * step_down + high + 2 * margin)
     across = mirrored(image.shape[2], -margin, (columns - 1) * step_across + wide + 2 * margin)
     padded = image[:, down][:, :, across]
-    size = (image.shape[0], high + 2 * margin, wide + 2 * margin, image.shape[3])
 
     def one(at: Int[Array, " axes"]) -> Float[Array, "b _ _ k"]:
-        found = apply(jax.lax.dynamic_slice(padded, (0, at[0], at[1], 0), size))
+        seen = jax.lax.dynamic_slice_in_dim(padded, at[0], high + 2 * margin, axis=1)
+        found = apply(jax.lax.dynamic_slice_in_dim(seen, at[1], wide + 2 * margin, axis=2))
         if found.shape[1:3] != (high, wide):
-            raise ValueError(f"a tile of {size[1:3]} became {found.shape[1:3]}, not {(high, wide)}: margin {margin}?")
+            raise ValueError(f"a tile became {found.shape[1:3]}, not {(high, wide)}: does it lose {margin} each side?")
         return found[:, :step_down, :step_across]
 
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1)

@@ -3,7 +3,9 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from draw import draw
@@ -78,8 +80,23 @@ def test_tiles_of_n4_are_the_mirrored_whole():
         jax.eval_shape(apply, jnp.zeros((1, 111, 110, 1)))
 
 
+@pytest.fixture
+def free_sizes_are_no_ints():
+    """jaxtyping, which only tests have active, would refuse them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_a_batch_of_unknown_size_is_one_program(free_sizes_are_no_ints):
+    one = functools.partial(overlap_tile, unet(), tile=56, margin=20, multiple=4)
+    (specs,) = jax.export.symbolic_args_specs((PICTURE,), "b, ...")
+    program = jax.export.export(jax.jit(one))(specs)
+    assert [str(n) for n in program.out_avals[0].shape] == ["b", "50", "71", "2"]
+
+
 def test_what_does_not_fit():
     with pytest.raises(UserError, match="tiles of 43 pixels with margins of 20: give at least 44"):
         overlap_tile(unet(), PICTURE, tile=43, margin=20, multiple=4)
-    with pytest.raises(ValueError, match="margin 19"):
+    with pytest.raises(ValueError, match="does it lose 19 each side"):
         overlap_tile(unet(), PICTURE, tile=44, margin=19, multiple=4)
