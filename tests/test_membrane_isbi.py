@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from draw import draw
 from PIL import Image
 from scipy import ndimage
 
@@ -196,24 +197,26 @@ def test_a_run_learns_and_predicts_photos_of_any_size(stack, tmp_path):
     assert (shown["grey_cells_colour"][cells == 0] == 0).all()
 
 
-@pytest.mark.parametrize("net", ["unet", "n4"])
-def test_malis_is_a_second_stage_that_lowers_its_loss(stack, net):
-    sizes = dict(levels=1, window=40, tile=40) if net == "unet" else dict(window=110, tile=110)
-    settings = config(stack, net=net, deviation=0, malis_steps=4, malis_lr=3e-3, **sizes)
+def test_malis_is_a_second_stage_that_lowers_its_loss(stack):
+    settings = config(stack, levels=1, window=40, tile=40, deviation=0, malis_steps=4, malis_lr=3e-3)
     settings.check()
     recipe, data = membrane_isbi.recipe(settings), membrane_isbi.data(settings)
-    batch = next(train_batches(data, seed=0, start=0))
+    batch = jax.tree.map(jnp.asarray, next(train_batches(data, seed=0, start=0)))
+    assert len(np.unique(batch["cells"])) > 3
     objective = recipe.stages[1].objectives["malis"]
-    params, carry = recipe.init(jax.random.key(0))
-    key, options = jax.random.key(1), {"xla_backend_optimization_level": 0}
-    step = jax.jit(jax.value_and_grad(lambda p: objective.loss(p, carry, batch, key)[0]), compiler_options=options)
+    params = {"unet": draw(membrane_isbi.nets(settings)[0].module, batch["image"])["params"]}
+
+    def loss(params, batch):
+        return objective.loss(params, {}, batch, jax.random.key(1))[0]
+
+    step = jax.jit(jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0})
     state, losses = objective.tx.init(params), []
     for _ in range(4):
-        value, slope = step(params)
+        value, slope = step(params, batch)
         losses.append(float(value))
         change, state = objective.tx.update(slope, state, params)
         params = jax.tree.map(jnp.add, params, change)
-    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert losses[-1] < losses[0] < 2
 
 
 @pytest.mark.parametrize("name", ["unet", "ciresan"])
