@@ -10,8 +10,8 @@ Membranes in Electron Microscopy Images", NIPS 2012.
     python -m experiments.membrane_isbi unet_few --source isbi2012:PATH
 
 The U-Net learns from one large window at a time, bent at random, in which the thin membranes between two cells count
-more; N4 from windows of 95x95 pixels whose middle is as often membrane as cell. Both answer for whole slices, of any
-size, tile by tile, mirrored at the border. With `malis_steps` either learns on by MALIS (Turaga et al., NIPS 2009): an
+more; N4 from the middle pixels of windows of 95x95, as often of membrane as of cell. Both answer for whole slices of
+any size tile by tile, mirrored at the border. With `malis_steps` they learn on by MALIS (Turaga et al., NIPS 2009): an
 affinity is the lower of two neighbours' probabilities to be cell.
 
 What differs from the papers: the labels of the challenge's test stack are secret, so that the last 6 of its 30 labelled
@@ -37,14 +37,11 @@ from pixlab import membrane_task
 from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.data.pipeline import Data
 from pixlab.errors import UserError
-from pixlab.losses.malis import malis_loss
+from pixlab.losses.malis import lower_of_two, malis_loss
 from pixlab.losses.segmentation import softmax_cross_entropy
 from pixlab.membrane_task import MembraneOptions
-from pixlab.models.ciresan2012 import N4, STEP, WINDOW
-from pixlab.models.unet import UNet, valid_size
+from pixlab.models import ciresan2012, unet
 from pixlab.net import Net
-from pixlab.nn.overlap_tile import overlap_tile
-from pixlab.nn.self_ensemble import self_ensembled
 from pixlab.run import Experiment
 
 # U-Net's table of the challenge, on the secret test stack: Rand error, pixel error
@@ -61,12 +58,6 @@ class Config(MembraneOptions):
     """Channels relative to the published ones."""
     levels: int = 4
     """How many times the U-Net halves its maps."""
-    window: int = 572
-    """Rows and columns of the windows that are trained on; with 95, n4 learns one pixel of each, as in the paper."""
-    tile: int = 572
-    """Rows and columns, at most, that are seen at once of a whole slice."""
-    ensemble: bool = False
-    """Whether answers are means over the eight ways to lay a slice down."""
     optimiser: Literal["adam", "sgd"] = "sgd"
     """sgd: with the paper's momentum. Either with cosine decay."""
     momentum: float = 0.99
@@ -88,30 +79,31 @@ class Config(MembraneOptions):
         self.at_least(1, "steps", "levels")
         self.at_least(0, "lr", "momentum", "malis_steps", "malis_lr")
         self.at_least(0.01, "width")
-        for name, size in (("window", self.window), ("tile", self.tile)):
-            if self.net == "unet":
-                valid_size(size, self.levels)
-            elif size % STEP != (WINDOW - 1) % STEP and (name, size) != ("window", WINDOW):
-                raise UserError(f"--{name} {size}: n4 takes {STEP}*k + {WINDOW - 1} pixels")
-        if self.tile < 2 * self.margin + self.step:
-            raise UserError(f"--tile {self.tile}: give at least {2 * self.margin + self.step}")
-        if self.answer < 1 or (self.malis_steps and self.answer == 1):
-            raise UserError(f"--window {self.window}: too small for --net {self.net} --malis-steps {self.malis_steps}")
+        if self.valid(self.tile) < self.step:
+            raise UserError(
+                f"--tile {self.tile}: has {self.valid(self.tile)} rows of answers; give one with {self.step} or more"
+            )
+        if self.malis_steps and self.answer == 1:
+            raise UserError(f"--malis-steps {self.malis_steps}: pixels need neighbours, give a larger --window")
 
-    @property
-    def margin(self) -> int:
-        """Pixels on each side of a window that the network gives no answer for."""
-        return (self.tile - valid_size(self.tile, self.levels)) // 2 if self.net == "unet" else WINDOW // 2
+    def valid(self, size: int) -> int:
+        """Rows of the answer to as many rows. Raises UserError where they do not fit the network."""
+        return unet.valid_size(size, self.levels) if self.net == "unet" else ciresan2012.valid_size(size)
 
     @property
     def answer(self) -> int:
         """Rows and columns of a window's answer."""
-        return self.window - 2 * self.margin
+        return self.valid(self.window)
+
+    @property
+    def margin(self) -> int:
+        """Pixels on each side of a window that the network gives no answer for."""
+        return (self.window - self.answer) // 2
 
     @property
     def step(self) -> int:
         """Pixels that tiles are apart by a multiple of."""
-        return 2**self.levels if self.net == "unet" else STEP
+        return 2**self.levels if self.net == "unet" else ciresan2012.STEP
 
 
 CIRESAN = Config(
@@ -145,7 +137,7 @@ ABOUT = {
 
 def data(config: Config) -> Data:
     """Windows to train on, whole slices to score."""
-    return membrane_task.data(config, window=config.window, answer=config.answer, cells=config.malis_steps > 0)
+    return membrane_task.data(config, answer=config.answer, cells=config.malis_steps > 0)
 
 
 def recipe(config: Config) -> Recipe:
@@ -158,16 +150,13 @@ def recipe(config: Config) -> Recipe:
 
     def malis(params, carry, batch, key):
         logits, moved = learns(params, carry, centred(batch["image"]), train=True, key=key)
-        return malis_loss(affinities(jax.nn.softmax(logits)[..., 1:]), batch["cells"]), Aux(moved)
+        return malis_loss(lower_of_two(jax.nn.softmax(logits)[..., 1:]), batch["cells"]), Aux(moved)
 
     def predict(params, carry, batch):
         def interior(image):
             return jax.nn.softmax(answers(params, carry, centred(image))[0])[..., 1:]
 
-        def whole(image):
-            return overlap_tile(interior, image, tile=config.tile, margin=config.margin, multiple=config.step)
-
-        return {"interior": self_ensembled(whole, batch["image"]) if config.ensemble else whole(batch["image"])}
+        return membrane_task.whole(config, interior, batch["image"], margin=config.margin, step=config.step)
 
     stages = [Stage(config.steps, {config.net: Objective((config.net,), loss, optimiser(config))})]
     if config.malis_steps:
@@ -180,22 +169,16 @@ def nets(config: Config) -> tuple[Net, Net]:
     """The network as it learns and as it answers, with the same parameters."""
     shapes, dtype = ((1, config.window, config.window, 1),), jnp.dtype(config.dtype)
     if config.net == "unet":
-        module = UNet(2, base=max(1, round(64 * config.width)), levels=config.levels, padding="VALID")
+        module = unet.UNet(2, base=max(1, round(64 * config.width)), levels=config.levels, padding="VALID")
         return Net("unet", module, shapes, dtype), Net("unet", module, shapes, dtype)
-    dense = N4(padding="VALID", width=config.width)
-    learns = N4(dense=False, width=config.width) if config.answer == 1 else dense
+    dense = ciresan2012.N4(padding="VALID", width=config.width)
+    learns = ciresan2012.N4(dense=False, width=config.width) if config.answer == 1 else dense
     return Net("n4", learns, shapes, dtype), Net("n4", dense, shapes, dtype)
 
 
 def centred(image: jax.Array) -> jax.Array:
     """Grey values in [0, 1] to about zero mean and unit variance."""
     return (image - 0.5) / 0.2
-
-
-def affinities(interior: jax.Array) -> jax.Array:
-    """[b, h, w, 1] -> [b, h, w, 2]: the lower of a pixel's probability and that of the one above, of the one before."""
-    neighbours = [jnp.roll(interior, 1, axis) for axis in (1, 2)]  # those from the other side are in no edge
-    return jnp.minimum(interior, jnp.concatenate(neighbours, axis=-1))
 
 
 def optimiser(config: Config) -> optax.GradientTransformation:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,11 +20,17 @@ from pixlab.data.pipeline import Data, Example, Split
 from pixlab.losses.segmentation import class_counts, median_frequency_weights
 from pixlab.metrics.membranes import membrane_scores
 from pixlab.metrics.partition import segments
+from pixlab.nn.overlap_tile import overlap_tile
+from pixlab.nn.self_ensemble import self_ensembled
 from pixlab.options import Options
 
 COUNTED = 100  # training slices, evenly spread, that classes are balanced by
 COLOURS = 64  # of cells; further ones begin again
 LARGEST = np.iinfo(np.uint16).max
+
+Interior = Callable[
+    [jax.Array], jax.Array
+]  # grey values [b, h, w, 1] in [0, 1] -> the probability of cell in the middle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +39,12 @@ class MembraneOptions(Options):
 
     source: str = "isbi2012"
     """Slices: isbi2012, isbi2012:PATH, or rooms with their outlines."""
+    window: int = 572
+    """Rows and columns of the windows that are trained on, with what the network loses at their borders."""
+    tile: int = 572
+    """Rows and columns, at most, that are seen at once of a whole slice, with the same."""
+    ensemble: bool = False
+    """Whether answers are means over the eight ways to lay a slice down."""
     border: float = 10.0
     """How much more than others the thinnest membranes between two cells count."""
     sigma: float = 5.0
@@ -50,12 +63,12 @@ class MembraneOptions(Options):
         self.at_least(0.01, "sigma")
 
 
-def data(config: MembraneOptions, *, window: int, answer: int, cells: bool) -> Data:
+def data(config: MembraneOptions, *, answer: int, cells: bool) -> Data:
     """Random windows to train on, see `train_window`, and whole slices to score."""
     train, test = (open_membranes(config.source, split).source for split in ("train", "test"))
     balance = (1.0, 1.0) if answer == 1 else class_balance(config.source)  # single pixels are drawn balanced
     weigh = functools.partial(weighted_frame, w0=config.border, sigma=config.sigma, class_weights=balance)
-    sizes = dict(window=window, answer=answer, deviation=config.deviation, grey=config.grey)
+    sizes = dict(window=config.window, answer=answer, deviation=config.deviation, grey=config.grey)
     change = functools.partial(train_window, **sizes, cells=cells)
     splits = {"train": Split(Kept(train, weigh), whole_slice, change), "test": Split(test, whole_slice)}
     return Data(batch=config.batch, splits=splits, workers=config.workers)
@@ -69,6 +82,15 @@ def class_balance(source: str) -> tuple[float, float]:
     counts = sum(class_counts(slices[i]["label"], classes=2, ignore=None) for i in some)
     membrane, cell = median_frequency_weights(counts)
     return float(membrane), float(cell)
+
+
+def whole(config: MembraneOptions, interior: Interior, image: jax.Array, *, margin: int, step: int) -> Batch:
+    """The prediction for slices of any size, tile by tile, see `overlap_tile`, of a network's answer to one."""
+
+    def tiled(image: jax.Array) -> jax.Array:
+        return overlap_tile(interior, image, tile=config.tile, margin=margin, multiple=step)
+
+    return {"interior": self_ensembled(tiled, image) if config.ensemble else tiled(image)}
 
 
 def metrics() -> Mapping[str, Metric]:

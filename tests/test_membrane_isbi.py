@@ -18,6 +18,7 @@ from pixlab.data.membrane_examples import Kept, train_window, weighted_frame
 from pixlab.data.membranes import in_grey, open_membranes, room_frame
 from pixlab.data.pipeline import train_batches
 from pixlab.errors import UserError
+from pixlab.losses.malis import lower_of_two
 from pixlab.metrics.membranes import membrane_scores
 from pixlab.metrics.partition import isbi_rand_error, pixel_error, rand_error
 
@@ -160,7 +161,7 @@ def test_scores_are_means_over_slices_at_one_threshold():
 
 def test_affinities_are_the_lower_of_two():
     interior = jnp.asarray([[0.9, 0.2], [0.5, 0.7]], jnp.float32)[None, ..., None]
-    above, before = np.moveaxis(np.asarray(membrane_isbi.affinities(interior))[0], -1, 0)
+    above, before = np.moveaxis(np.asarray(lower_of_two(interior))[0], -1, 0)
     np.testing.assert_allclose(above[1], [0.5, 0.2])
     np.testing.assert_allclose(before[:, 1], [0.2, 0.5])
 
@@ -241,11 +242,12 @@ def test_rooms_have_no_published_row(stack):
     ("changes", "words"),
     [
         (dict(levels=4, window=570), "does not halve evenly"),
-        (dict(levels=4, window=316, tile=188), "--tile 188: give at least 200"),
-        (dict(net="n4", window=96), r"--window 96: n4 takes 16\*k \+ 94 pixels"),
-        (dict(net="n4", window=95, tile=95), r"--tile 95: n4 takes 16\*k \+ 94 pixels"),
-        (dict(net="n4", window=95, tile=110, malis_steps=1), "--window 95: too small for --net n4 --malis-steps 1"),
-        (dict(net="n4", window=94, tile=110), "--window 94: too small"),
+        (dict(levels=4, window=316, tile=188), "--tile 188: has 4 rows of answers; give one with 16 or more"),
+        (dict(net="n4", window=96, tile=110), r"size 96 does not fit; take 95 or 16\*k \+ 94"),
+        (dict(net="n4", window=95, tile=111), "size 111 does not fit"),
+        (dict(net="n4", window=95, tile=95), "--tile 95: has 1 rows of answers"),
+        (dict(net="n4", window=95, tile=110, malis_steps=1), "--malis-steps 1: pixels need neighbours"),
+        (dict(net="n4", window=94, tile=110), "size 94 does not fit"),
         (dict(sigma=0.0), "--sigma must be at least 0.01"),
         (dict(steps=0), "--steps must be at least 1"),
     ],

@@ -28,6 +28,14 @@ CONVS = (4, 5, 4, 4)  # windows of the convolutions; a 2x2 max pool follows each
 STEP = 2 ** len(CONVS)  # offsets of the pools along an axis
 
 
+def valid_size(size: int) -> int:
+    """Rows (or columns) of scores for `size` unpadded rows: 16k for 16k + 94, and 1 for 95. Raises UserError for others."""
+    answer = size - WINDOW + 1
+    if answer < 1 or (answer % STEP and answer > 1):
+        raise UserError(f"unpadded N4: size {size} does not fit; take {WINDOW} or {STEP}*k + {WINDOW - 1}")
+    return answer
+
+
 class N4(nn.Module):
     """Grey values [b, h, w, c] in [0, 1] -> class scores [b, h, w, classes], linear (membrane or not).
 
@@ -49,9 +57,9 @@ class N4(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 classes"]:
         h, w = image.shape[1:3]
         if self.dense and self.padding == "VALID":
-            x, (h, w) = image, (n - WINDOW + 1 for n in (h, w))
-            if h < STEP or w < STEP or h % STEP or w % STEP:
-                raise UserError(f"unpadded N4: {image.shape[1]}x{image.shape[2]} pixels; take {STEP}*k + {WINDOW - 1}")
+            x, (h, w) = image, (valid_size(n) for n in (h, w))
+            if 1 in (h, w):
+                raise UserError(f"N4 learns from windows of {WINDOW}x{WINDOW} pixels: unset dense")
         elif self.dense:
             before = WINDOW // 2
             x = jnp.pad(image, ((0, 0), *((before, before + -n % STEP) for n in (h, w)), (0, 0)), mode="reflect")
