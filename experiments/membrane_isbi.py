@@ -79,10 +79,8 @@ class Config(MembraneOptions):
         self.at_least(1, "steps", "levels")
         self.at_least(0, "lr", "momentum", "malis_steps", "malis_lr")
         self.at_least(0.01, "width")
-        if self.valid(self.tile) < self.step:
-            raise UserError(
-                f"--tile {self.tile}: has {self.valid(self.tile)} rows of answers; give one with {self.step} or more"
-            )
+        if (rows := self.valid(self.tile)) < self.step:
+            raise UserError(f"--tile {self.tile}: has {rows} rows of answers; give one with {self.step} or more")
         if self.malis_steps and self.answer == 1:
             raise UserError(f"--malis-steps {self.malis_steps}: pixels need neighbours, give a larger --window")
 

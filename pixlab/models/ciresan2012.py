@@ -29,7 +29,7 @@ STEP = 2 ** len(CONVS)  # offsets of the pools along an axis
 
 
 def valid_size(size: int) -> int:
-    """Rows (or columns) of scores for `size` unpadded rows: 16k for 16k + 94, and 1 for 95. Raises UserError for others."""
+    """Rows (or columns) of scores for `size` unpadded rows: 16k for 16k + 94, 1 for 95. Raises UserError for others."""
     answer = size - WINDOW + 1
     if answer < 1 or (answer % STEP and answer > 1):
         raise UserError(f"unpadded N4: size {size} does not fit; take {WINDOW} or {STEP}*k + {WINDOW - 1}")
