@@ -14,6 +14,7 @@ TITLES = {
     "depth": "Depth (rmse in metres)",
     "normal": "Surface normals (mean and median in degrees, within in % of the pixels)",
     "label": "Semantic labels",
+    "membrane": "Membranes (errors as fractions)",
     "pose_r5": "Pose (% of the joints within 5 % of the torso: PCK@0.05)",
     "pose_r10": "Pose (% of the joints within 10 % of the torso)",
     "pose_r20": "Pose (% of the joints within 20 % of the torso: PCK@0.2)",

@@ -15,6 +15,7 @@ from PIL import Image
 from pixlab import core, plan
 from pixlab.data.figures import JOINTS, figure
 from pixlab.data.images import write_depth_png
+from pixlab.data.membranes import room_frame
 from pixlab.data.pipeline import examples
 from pixlab.data.rooms import frame
 from pixlab.errors import UserError
@@ -36,6 +37,7 @@ OWN = {
     "sr_div2k": dict(blocks=1, width=4, patch=8),
     "srgan_div2k": dict(blocks=1, width=4, patch=8, warm_steps=1, steps=1),
     "perceptual_sr": dict(blocks=1, width=4, patch=8),
+    "membrane_isbi": dict(levels=1, window=40, tile=40),
     "seg_camvid": dict(size=(48, 64), crop=(32, 48), width=1 / 32),
     "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
@@ -104,6 +106,17 @@ def labels(tmp_path_factory) -> str:
     return f"label_folder:{folder}"
 
 
+@pytest.fixture(scope="module")
+def membranes(tmp_path_factory) -> str:
+    """A source of four slices, one of which is to test."""
+    folder = tmp_path_factory.mktemp("membranes")
+    for seed in range(4):
+        room = room_frame(frame(seed, height=80, width=104))
+        Image.fromarray(room["image"][..., 0]).save(folder / f"{seed}.png")
+        Image.fromarray(room["label"][..., 0].astype(np.uint8)).save(folder / f"{seed}_label.png")
+    return f"isbi2012:{folder}"
+
+
 @pytest.fixture(autouse=True)
 def data_here(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
@@ -118,13 +131,13 @@ def shrunk(experiment, name, source, folder):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, tmp_path):
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, membranes, tmp_path):
     from pixlab import cli
     from pixlab.train import Stopped, StopRequest
 
     experiment = EXPERIMENTS[name]
     source = people if name.startswith("pose_") else photos if name.startswith(PHOTOS) else frames
-    source = labels if name.startswith("seg_") else source
+    source = labels if name.startswith("seg_") else membranes if name.startswith("membrane_") else source
     whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
         patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")

@@ -13,17 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from pixlab.data.images import read_bytes, read_image
 from pixlab.data.label_classes import NOTHING, Classes
 from pixlab.data.label_folder import chosen_split, labelled, read_label, split_pairs
-from pixlab.data.label_sets import LabelSet
+from pixlab.data.label_sets import LabelSet, RoomsLabels
 from pixlab.data.pipeline import Example
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import UserError
 
 MEMBRANES = Classes(("membrane", "cell"), NOTHING, ((0, 0, 0), (255, 255, 255)))
-SOURCES = "isbi2012 and isbi2012:PATH"
+SOURCES = "rooms, isbi2012 and isbi2012:PATH"
 VOLUME, LABELS = "train-volume.tif", "train-labels.tif"
 
 
@@ -31,12 +32,15 @@ def open_membranes(name: str, split: str) -> LabelSet:
     """The slices of `split` ("train", "test" or "all") of one of SOURCES, and their classes, membrane and cell.
 
     A frame has "image" uint8 [h, w, 1] and "label" int32 [h, w, 1]. PATH is a folder as `MembraneFolder` or
-    `MembraneStack` takes it. Raises UserError for an unknown name and where files are absent or damaged.
+    `MembraneStack` takes it; "rooms" are no slices but `RoomsOutlines`, to try things out. Raises UserError for an
+    unknown name and where files are absent or damaged.
     """
     kind, _, path = name.partition(":")
     if kind == BLANK:
         label = np.ones((512, 512, 1), np.int32)
         return LabelSet([{"image": np.full((512, 512, 1), 128, np.uint8), "label": label}], MEMBRANES)
+    if name == "rooms":
+        return LabelSet(RoomsOutlines(split), MEMBRANES)
     if kind == "isbi2012" and path:
         stack = (Path(path).expanduser() / VOLUME).exists()
         return LabelSet((MembraneStack if stack else MembraneFolder)(path, split), MEMBRANES)
@@ -45,6 +49,32 @@ def open_membranes(name: str, split: str) -> LabelSet:
 
         return LabelSet(label_prepared.open_isbi2012(split), MEMBRANES)
     raise UserError(f"no slices '{name}'; there are {SOURCES}")
+
+
+class RoomsOutlines:
+    """The built-in rooms in grey, whose things are the cells, and whose outlines the membranes."""
+
+    def __init__(self, split: str):
+        self._rooms = RoomsLabels(split)
+        self.record_name, self.remedy = self._rooms.record_name, self._rooms.remedy
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def __getitem__(self, index: int) -> Example:
+        return room_frame(self._rooms[index])
+
+
+def room_frame(frame: Example) -> Example:
+    """A frame of `open_labels` in grey with label 0 where one of the eight pixels around has another label, else 1."""
+    thing = frame["label"][..., 0]
+    outline = maximum_filter(thing, 3, mode="nearest") != minimum_filter(thing, 3, mode="nearest")
+    return {"image": in_grey(frame["image"]), "label": (~outline).astype(np.int32)[..., None]}
+
+
+def in_grey(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 1"]:
+    """The luma of a picture's red, green and blue by ITU-R BT.601; a grey picture stays as it is."""
+    return np.round(image @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
 
 
 def last_fifth(slices: list) -> dict[str, list]:

@@ -45,6 +45,12 @@ def affinities(label: Int[Array, "b *size 1"], offsets: Offsets | None = None) -
     return jnp.stack(same, -1).astype(jnp.float32)
 
 
+def lower_of_two(inside: Float[Array, "b h w 1"]) -> Float[Array, "b h w 2"]:
+    """Affinities for the `nearest` offsets of a map of probabilities to be in an object: the lower one of each two."""
+    neighbours = [jnp.roll(inside, 1, axis) for axis in (1, 2)]  # what comes from the other side is in no edge
+    return jnp.minimum(inside, jnp.concatenate(neighbours, axis=-1))
+
+
 def malis_loss(
     affinity: Float[Array, "b *size e"],
     label: Int[Array, "b *size 1"],

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
+from jaxtyping import Bool, Float, Float64, Integer
 from scipy.ndimage import generate_binary_structure, label
 from scipy.sparse import coo_matrix, csr_matrix
 
@@ -106,14 +106,26 @@ def isbi_rand_error(
     with `singletons` each of its pixels is one, as, from memory, in SNEMI3D's script. Raises UserError for other sizes,
     no truth or no threshold. "Rand error" in ISBI 2012's tables is this.
     """
+    return 1 - float(v_rand_by_threshold(truth, interior, thresholds, diagonal=diagonal, singletons=singletons).max())
+
+
+def v_rand_by_threshold(
+    truth: Integer[np.ndarray, "h w"],
+    interior: Float[np.ndarray, "h2 w2"],
+    thresholds: Sequence[float],
+    *,
+    diagonal: bool = False,
+    singletons: bool = False,
+) -> Float64[np.ndarray, " n"]:
+    """The V_rand of which `isbi_rand_error` takes the best, at each of `thresholds`."""
     if not len(thresholds):
         raise UserError("no thresholds to score the membranes at: give at least one")
-    cells = _parts(truth != 0, diagonal)
-    found = (_parts(interior > t, diagonal) for t in thresholds)
+    cells = segments(truth != 0, diagonal=diagonal)
+    found = (segments(interior > t, diagonal=diagonal) for t in thresholds)
     if singletons:
         alone = -1 - np.arange(interior.size).reshape(interior.shape)
         found = (np.where(parts, parts, alone) for parts in found)
-    return 1 - max(v_rand(cells, parts).score for parts in found)
+    return np.array([v_rand(cells, parts).score for parts in found])
 
 
 def pixel_error(truth: Integer[np.ndarray, "h w"], interior: Float[np.ndarray, "h w"], threshold: float = 0.5) -> float:
@@ -121,8 +133,9 @@ def pixel_error(truth: Integer[np.ndarray, "h w"], interior: Float[np.ndarray, "
     return float(np.mean((truth != 0) != (interior > threshold)))
 
 
-def _parts(mask, diagonal):
-    return label(mask, generate_binary_structure(2, 1 + diagonal))[0]
+def segments(inside: Bool[np.ndarray, "h w"], *, diagonal: bool = False) -> Integer[np.ndarray, "h w"]:
+    """Connected parts by number, 1, 2, ..., of a mask, 0 elsewhere; pixels have 4 neighbours, with `diagonal` 8."""
+    return label(inside, generate_binary_structure(2, 1 + diagonal))[0]
 
 
 def _squares(table: csr_matrix) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ the calibration of the outputs are not part of the network.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -27,17 +28,27 @@ CONVS = (4, 5, 4, 4)  # windows of the convolutions; a 2x2 max pool follows each
 STEP = 2 ** len(CONVS)  # offsets of the pools along an axis
 
 
+def valid_size(size: int) -> int:
+    """Rows (or columns) of scores for `size` unpadded rows: 16k for 16k + 94, 1 for 95. Raises UserError for others."""
+    answer = size - WINDOW + 1
+    if answer < 1 or (answer % STEP and answer > 1):
+        raise UserError(f"unpadded N4: size {size} does not fit; take {WINDOW} or {STEP}*k + {WINDOW - 1}")
+    return answer
+
+
 class N4(nn.Module):
     """Grey values [b, h, w, c] in [0, 1] -> class scores [b, h, w, classes], linear (membrane or not).
 
-    Beyond its border the image is mirrored, without its outermost pixels again. Without `dense` the images are windows
+    Beyond its border the image is mirrored, without its outermost pixels again; with `padding` "VALID" it is not, and
+    16k + 94 rows or columns of it have 16k scores. Without `dense` the images are windows
     of 95x95 pixels, to train on, and the scores [b, 1, 1, classes] are those of the pixel in the middle; the parameters
     are the same. `width` scales the 48 filters of the convolutions and the 200 units of the fully connected layer;
-    219,290 parameters for c = 1. Raises UserError for windows of another size.
+    219,290 parameters for c = 1. Raises UserError for windows of another size, and for images that do not fit.
     """
 
     classes: int = 2
     dense: bool = True
+    padding: Literal["MIRROR", "VALID"] = "MIRROR"
     width: float = 1.0
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
@@ -45,7 +56,11 @@ class N4(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], train: bool = False) -> Float[Array, "b h2 w2 classes"]:
         h, w = image.shape[1:3]
-        if self.dense:
+        if self.dense and self.padding == "VALID":
+            x, (h, w) = image, (valid_size(n) for n in (h, w))
+            if 1 in (h, w):
+                raise UserError(f"N4 learns from windows of {WINDOW}x{WINDOW} pixels: unset dense")
+        elif self.dense:
             before = WINDOW // 2
             x = jnp.pad(image, ((0, 0), *((before, before + -n % STEP) for n in (h, w)), (0, 0)), mode="reflect")
         elif (h, w) != (WINDOW, WINDOW):

@@ -100,7 +100,7 @@ def test_what_is_wrong_with_folders(tmp_path):
         write(slice_of(0), cells(0, height=5))[0]
     with pytest.raises(UserError, match="no such folder"):
         open_membranes("isbi2012:/nowhere/at/all", "train")
-    with pytest.raises(UserError, match="no slices 'isbi'; there are isbi2012 and isbi2012:PATH"):
+    with pytest.raises(UserError, match="no slices 'isbi'; there are rooms, isbi2012 and isbi2012:PATH"):
         open_membranes("isbi", "train")
 
 
