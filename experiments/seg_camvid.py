@@ -49,6 +49,9 @@ NAMES = Literal[
     "fcn_basic_wide", "bilinear", "unet",
 ]  # fmt: skip
 
+# pixels on each side of its own that a score depends on
+REACH = dict.fromkeys(NETS, 105) | {"segnet": 211, "unet": 107}
+
 # Table 1, with median frequency balancing: global and class accuracy, mean IU, BF, in per cent
 PUBLISHED = {
     "bilinear": ("Bilinear-Interpolation", 77.9, 61.1, 43.3, 20.83),
@@ -136,6 +139,11 @@ def optimiser(config: Config) -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(config.decay), optax.sgd(config.lr, momentum=0.9))
 
 
+def tiles(config: Config):
+    """See seg_task.tiles."""
+    return seg_task.tiles(config, REACH[config.net])
+
+
 def published(config: Config) -> dict[str, dict[str, float]]:
     """The row of table 1 of this network."""
     if config.source != "camvid" or config.net not in PUBLISHED:
@@ -157,6 +165,7 @@ experiment = Experiment(
     about=ABOUT,
     photo=seg_task.photo,
     export=seg_task.export,
+    tiles=tiles,
 )
 main = experiment.main
 
