@@ -81,8 +81,7 @@ def strip(
     zoom = zoom or math.ceil(_WIDTH / min(image.shape[1] for image in images))
     images = [image.repeat(zoom, 0).repeat(zoom, 1) for image in images]
     size = text or max(15, min(image.shape[1] for image in images) // 18)
-    font, gap = ImageFont.load_default(size), size // 2
-    head = round(size * 1.9) if any(panel.title for panel in panels) else gap
+    font, gap, head = ImageFont.load_default(size), size // 2, round(size * 1.9)
     left = np.cumsum([gap] + [image.shape[1] + gap for image in images]).tolist()
     bottom = head + images[0].shape[0]
     foot = round(size * 2.5) if any(panel.scale for panel in panels) else gap
@@ -281,4 +280,6 @@ def label_overlay(
     zoom = max(1, min(-(-2 * _WIDTH // width), 4 * _WIDTH // max(height, width)))
     text = max(15, round(math.sqrt(height * width) * zoom / 40))
     legend = [(names[i], palette[i].tolist()) for i in present]
-    return strip([Panel("", np.round(mixed).astype(np.uint8))], legend=legend, zoom=zoom, text=text)
+    return strip(
+        [Panel("labels over the photo", np.round(mixed).astype(np.uint8))], legend=legend, zoom=zoom, text=text
+    )

@@ -141,7 +141,7 @@ def photo(config: SegOptions, image: np.ndarray) -> Example:
 
 
 def seen_size(config: SegOptions, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns that a photo of `size` is brought to, with its aspect: the shorter side is that of `config.size`.
+    """Rows and columns that a photo of `size` is brought to, with its aspect: the shorter side is as in `config.size`.
 
     So things are as large as in training, and a photo with the aspect of `config.size` is seen as it would be scored. A
     side that may take several windows is a multiple of GRID, and at most 16 times the other one.

@@ -226,3 +226,46 @@ def test_grid_keeps_its_strips():
     np.testing.assert_array_equal(out[:5], wide)
     np.testing.assert_array_equal(out[5:, :20], thin)
     assert (out[5:, 20:] == 255).all()
+
+
+def test_label_overlay_paints_classes_over_grey_and_names_those_that_occur():
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    label = np.array([[0, 0, 1, 1, 2, 3], [0, 0, 1, 1, 2, 2], [9, 9, 1, 1, 2, 2], [1, 1, 1, 1, 2, 2]])[..., None]
+    palette = np.array([(9, 9, 9), (200, 0, 0), (0, 180, 40), (0, 0, 250), (250, 250, 0)], np.uint8)
+    out = pictures.label_overlay(image, label, ("void", "a", "b", "c", "absent"), ignore=0, palette=palette)
+    want = np.zeros((4, 6, 3))
+    for (y, x), number in np.ndenumerate(label[..., 0]):
+        red, green, blue = image[y, x].astype(float)
+        grey = 0.299 * red + 0.587 * green + 0.114 * blue
+        bare = number in (0, 9)  # ignored, or no class
+        want[y, x] = grey if bare else 0.45 * grey + 0.55 * palette[number]
+    top, left = 28, 7  # below the title
+    shown = out[top : top + 4 * 80, left : left + 6 * 80].astype(int)
+    np.testing.assert_allclose(shown[::80, ::80], want, atol=1)
+    np.testing.assert_array_equal(shown, shown[::80, ::80].repeat(80, 0).repeat(80, 1))
+    below = out[top + 4 * 80 :]
+    counts = [(below == colour).all(-1).sum() for colour in palette]
+    assert min(counts[1:4]) > 150 and counts[0] == counts[4] == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((20, 30), (320, 480)), ((3, 2000), (3, 2000)), ((1, 1), (480, 480)), ((900, 90), (900, 90))]
+)
+def test_label_overlay_has_room_for_names_whatever_the_photo(size, expected):
+    name = "a class with a long name for whoever reads it"
+    label = np.zeros((*size, 1), np.int32)
+    out = pictures.label_overlay(np.zeros((*size, 3), np.uint8), label, (name,), ignore=None)
+    height, width = expected
+    assert height < out.shape[0] < height + 110 and out.shape[1] >= width
+    ink = np.nonzero((out[28 + height + 1 :] < 100).all(-1).any(0))[0]
+    assert ink.max() < out.shape[1] - 7  # the name ends on the paper
+
+
+def test_label_overlay_letters_grow_with_the_photo():
+    heights = []
+    for side in (480, 1920):
+        image = np.full((side, side, 3), 200, np.uint8)
+        out = pictures.label_overlay(image, np.zeros((side, side, 1), np.int32), ("H",), ignore=None)
+        ink = np.nonzero((out[side + 2 * max(15, side // 40) :] < 100).all(-1).any(1))[0]
+        heights.append(ink.max() - ink.min())
+    assert 3 < heights[1] / heights[0] < 4 and heights[0] > 7

@@ -12,13 +12,10 @@ from PIL import Image
 from experiments import seg_camvid
 from pixlab import plan, seg_task
 from pixlab.__main__ import main
-from pixlab.core import State
 from pixlab.data.label_classes import CAMVID
 from pixlab.data.pipeline import examples, train_batches
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import class_counts, median_frequency_weights
-from pixlab.run import Run
-from pixlab.tiles import Tiles
 
 
 @pytest.fixture(scope="module")
@@ -143,119 +140,3 @@ def test_a_plan_is_of_a_network_with_the_classes_of_the_source(source):
     assert sum(x.size for x in jax.tree.leaves(params)) == 1_416_587
     np.testing.assert_array_equal(seg_task.weights(blank), seg_task.SEGNET)
     assert plan.example(seg_task.data(blank))["image"].shape == (360, 480, 3)
-
-
-# Photos of any size
-
-
-@pytest.mark.parametrize(
-    ("photo", "seen"),
-    [
-        ((720, 960), (360, 480)),  # the aspect of --size: what is scored
-        ((20, 30), (360, 540)),
-        ((3000, 2000), (540, 360)),
-        ((1, 1), (360, 360)),
-        ((500, 1300), (360, 936)),
-        ((500, 1340), (360, 960)),  # 964.8: more than one window, so a multiple of 32
-        ((500, 1351), (360, 960)),  # 972.7
-        ((1, 9999), (360, 5760)),  # no sliver longer than 16 times its height
-    ],
-)
-def test_photos_keep_their_aspect_at_the_scale_of_training(photo, seen):
-    settings = seg_camvid.CONFIGS["segnet_basic"]
-    assert seg_task.seen_size(settings, photo) == seen
-    assert seg_camvid.tiles(settings).size == 960 and seg_task.seen_size(settings, photo[::-1]) == seen[::-1]
-
-
-def test_a_photo_with_the_aspect_of_the_size_is_seen_as_it_is_scored(roads):
-    settings, image = config(roads), np.random.default_rng(0).integers(0, 256, (50, 66, 3), np.uint8)
-    settings = dataclasses.replace(settings, size=(25, 33))
-    scored = seg_task.data(settings).splits["test"].read({"image": image, "label": np.zeros((50, 66, 1), np.int32)})
-    np.testing.assert_array_equal(seg_task.photo(settings, image)["image"], scored["image"])
-
-
-ENCODER = [("pool", 2), ("conv", 7)] * 4  # from the scores back to the image
-BASIC = [("conv", 7), ("unpool", 2)] * 4 + ENCODER
-VGG = [[("conv", 3)] * count for count in (2, 2, 3, 3, 3)]
-UNET = [[("conv", 3)] * 2] * 4
-WALKS = {
-    "segnet_basic": BASIC,
-    "segnet_basic_add": BASIC,
-    "segnet_basic_single": BASIC,
-    "fcn_basic": [("transposed", 8)] * 4 + ENCODER,
-    "fcn_basic_no_add": [("transposed", 8)] * 4 + ENCODER,
-    "fcn_basic_wide": [("transposed", 8)] * 4 + ENCODER,
-    "bilinear": [("bilinear", 2)] * 4 + ENCODER,
-    "segnet": [
-        *(layer for block in VGG for layer in [*block, ("unpool", 2)]),
-        *(layer for block in reversed(VGG) for layer in [("pool", 2), *block]),
-    ],
-    "unet": [
-        *(layer for block in UNET for layer in [*block, ("unpool", 2)]),
-        *[("conv", 3)] * 2,
-        *(layer for block in UNET for layer in [("pool", 2), *block]),
-    ],
-}
-
-
-def before(layer: str, window: int, first: int, last: int) -> tuple[int, int]:
-    """What rows `first` to `last` after a layer depend on."""
-    match layer:
-        case "conv":
-            return first - window // 2, last + window // 2
-        case "pool":
-            return 2 * first, 2 * last + 1
-        case "unpool":
-            return first // 2, last // 2
-        case "transposed":  # padded by 3, 2 apart: row i is added to rows 2i - 3 to 2i + 4
-            return -(-(first - 4) // 2), (last + 3) // 2
-        case "bilinear":
-            return (first - 1) // 2, (last + 1) // 2
-
-
-@pytest.mark.parametrize("net", seg_camvid.NETS)
-def test_how_far_a_score_sees(net):
-    far = 0
-    for row in range(640, 640 + 32):
-        first = last = row
-        for layer in WALKS[net]:
-            first, last = before(*layer, first, last)
-        far = max(far, row - first, last - row)
-    assert far <= seg_camvid.REACH[net] and (net == "bilinear" or far == seg_camvid.REACH[net])
-
-
-def untrained(folder, **options) -> Run:
-    """A run on rooms that has not learnt anything."""
-    run = Run(folder, seg_camvid.experiment, dataclasses.replace(seg_camvid.CONFIGS["quick"], **options))
-    params, carry = jax.jit(run.recipe.init)(jax.random.key(0))
-    run.state = State(np.int32(run.config.steps), params, carry, {})
-    return run
-
-
-@pytest.mark.parametrize(
-    ("net", "length"), [("segnet_basic", 1000), ("fcn_basic", 900), ("unet", 1100), ("segnet", 1900)]
-)
-def test_windows_of_a_panorama_give_what_the_whole_gives(tmp_path, net, length):
-    run = untrained(tmp_path, net=net, width=1 / 16, size=(40, 50), crop=(40, 50))
-    run.experiment = one = dataclasses.replace(run.experiment, photo=lambda config, x: {"image": np.float32(x) / 255})
-    size = 32 * (length // 32)
-    photo = np.random.default_rng(0).integers(0, 256, (40, size, 3), np.uint8)
-    ((windows, files),) = run.predict([photo])
-    assert size > seg_camvid.tiles(run.config).size and files["label"].shape == (40, size)
-    run.experiment = dataclasses.replace(one, tiles=lambda config: None)
-    ((whole, same),) = run.predict([photo])
-    scale = np.abs(whole["logits"]).max()
-    np.testing.assert_allclose(windows["logits"] / scale, whole["logits"] / scale, atol=1e-5)
-    assert (files["label"] == same["label"]).mean() > 0.999  # but for ties
-    run.experiment = dataclasses.replace(one, tiles=lambda config: Tiles(256, 32, of="input"))
-    ((less, _),) = run.predict([photo])
-    assert np.abs(less["logits"] - whole["logits"]).max() > 1e-3 * scale  # the equality above is not for nothing
-
-
-def test_photos_small_and_large_keep_their_size_and_order(tmp_path):
-    run = untrained(tmp_path, width=1 / 16)
-    sizes = [(20, 30), (300, 200), (3, 90), (1, 1), (96, 128)]
-    photos = [np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8) for i, size in enumerate(sizes)]
-    for size, (maps, files) in zip(sizes, run.predict(photos, maps=False), strict=True):
-        assert maps == {} and files["label"].shape == size and files["label_colour"].shape == (*size, 3)
-        assert files["overlay"].dtype == np.uint8 and len(files["legend"]) == 16
