@@ -235,7 +235,8 @@ def label_strip(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Input, true and predicted classes, wrong pixels, and a legend of the classes that appear.
 
-    `names[i]` is class i. Truth equal to `ignore` is not counted and grey, like class numbers without a name.
+    `names[i]` is class i. Truth equal to `ignore` is not counted, like class numbers without a name: "not scored" in
+    the legend. Such pixels are grey, or black where grey is the colour of a class, as of CamVid's sky.
     """
     palette = distinct_colours(len(names)) if palette is None else palette
     label, guess = truth[..., 0], prediction[..., 0]
@@ -245,14 +246,18 @@ def label_strip(
     error = np.where(mask[..., None], error, np.uint8(GREY))
     share = f" {100 * wrong[mask].mean():.3g} %" if mask.any() else ""
     present = [i for i in range(len(names)) if i != ignore and (np.any(label == i) or np.any(guess == i))]
+    legend = [(names[i], palette[i].tolist()) for i in present]
+    bare = 0 if (palette == GREY).all(-1).any() else GREY
+    if not mask.all():
+        legend.append(("not scored", [bare] * 3))
     return strip(
         [
             Panel("input", _rgb(image)),
-            Panel("truth", labels_to_rgb(label, palette, ignore=ignore)),
+            Panel("truth", np.where(mask[..., None], labels_to_rgb(label, palette), np.uint8(bare))),
             Panel("prediction", labels_to_rgb(guess, palette, ignore=ignore)),
             Panel("wrong" + share, error),
         ],
-        legend=[(names[i], palette[i].tolist()) for i in present],
+        legend=legend,
     )
 
 

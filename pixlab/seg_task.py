@@ -123,7 +123,8 @@ def metrics(config: SegOptions) -> Mapping[str, Metric]:
 def most_frequent(config: SegOptions, data: Data) -> Mapping[str, Any]:
     """What needs no network: the training set's most frequent class, everywhere and in each row."""
     known = classes(config)
-    return baselines.means(data, classes=known.count, ignore=known.ignore)
+    found = baselines.means(data, classes=known.count, ignore=known.ignore)
+    return {"most frequent class": found["mean"], "most frequent class of each row": found["mean per row"]}
 
 
 def render(config: SegOptions, example: Example, prediction: Batch) -> dict[str, np.ndarray]:

@@ -109,6 +109,11 @@ def find(canvas, image):
     return None
 
 
+def image_of(panel):
+    """A panel of 16 columns as a strip shows it."""
+    return panel.repeat(15, 0).repeat(15, 1)
+
+
 def test_strip_holds_its_panels_exactly_in_order():
     rng = np.random.default_rng(0)
     a, b, c = (rng.integers(0, 256, (10, width, 3), dtype=np.uint8) for width in (14, 14, 20))
@@ -216,7 +221,20 @@ def test_label_strip_marks_wrong_pixels_and_names_the_classes_present():
     for want in (error, colours.labels_to_rgb(truth[..., 0], palette, ignore=0)):
         assert find(out, want.repeat(15, 0).repeat(15, 1)) is not None
     assert ((out == palette[2]).all(-1)).sum() > ((out == palette[3]).all(-1)).sum() == 0  # no bed, no legend of it
-    assert not (out == palette[0]).all(-1).any()  # nor of what is ignored
+    assert not (out == palette[0]).all(-1).any()  # nor of what is ignored, which is "not scored"
+    below = find(out, image_of(error))[0] + 12 * 15
+    assert (out[below:] == 128).all(-1).sum() > 150
+    scored = np.where(truth == 0, 1, truth)
+    assert not (pictures.label_strip(image, scored, prediction, names)[below:] == 128).all(-1).any()
+
+
+def test_label_strip_tells_a_grey_class_from_what_is_not_scored():
+    image, _, _ = room()
+    palette = np.array([(128, 128, 128), (200, 0, 0)], np.uint8)
+    truth = np.zeros((12, 16, 1), np.int32)
+    truth[6:] = 255
+    out = pictures.label_strip(image, truth, np.ones_like(truth), ("sky", "wall"), ignore=255, palette=palette)
+    assert find(out, image_of(np.where(truth == 0, np.uint8([128] * 3), np.uint8(0)))) is not None
 
 
 def test_grid_keeps_its_strips():

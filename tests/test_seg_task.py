@@ -72,7 +72,9 @@ def test_void_is_neither_learnt_nor_scored(roads):
 def test_the_most_frequent_class_of_each_row_needs_no_network(roads):
     settings = config(roads)
     data = seg_task.data(settings)
-    rows = seg_task.most_frequent(settings, data)["mean per row"]({}, {}, {"image": jnp.zeros((1, 24, 32, 3))})
+    rows = seg_task.most_frequent(settings, data)["most frequent class of each row"](
+        {}, {}, {"image": jnp.zeros((1, 24, 32, 3))}
+    )
     assert (
         np.argmax(rows["logits"][0, :, 0], -1)[:22].tolist() == [0] * 12 + [3] * 10
     )  # the car is narrower than the road
