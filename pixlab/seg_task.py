@@ -108,7 +108,10 @@ def weights(config: SegOptions) -> np.ndarray | None:
 def _median_frequency(source: str, size: tuple[int, int]) -> np.ndarray:
     frames, known = open_labels(source, "train")
     labels = (whole_example(frames[i], size=size)["label"] for i in range(len(frames)))
-    return median_frequency_weights(sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels))
+    counts = sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels)
+    if not counts[0].any():
+        raise UserError(f"{source}: its training labels have no pixel of a class; correct them or --class-weights none")
+    return median_frequency_weights(counts)
 
 
 def metrics(config: SegOptions) -> Mapping[str, Metric]:
