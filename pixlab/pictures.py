@@ -62,11 +62,13 @@ def strip(
     *,
     legend: Sequence[tuple[str, Sequence[int]]] = (),
     zoom: int | None = None,
+    text: int | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One row of panels with their titles above, colour bars below, and a legend of (name, RGB) under all.
 
     Panels get the height of the tallest (nearest neighbour) and are enlarged by the whole number `zoom`; without it,
-    by what makes the narrowest at least 240 pixels wide.
+    by what makes the narrowest at least 240 pixels wide. Letters are `text` pixels high, or as suits four panels. The
+    paper is as wide as the panels and as the longest name of the legend need.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -78,20 +80,21 @@ def strip(
     ]
     zoom = zoom or math.ceil(_WIDTH / min(image.shape[1] for image in images))
     images = [image.repeat(zoom, 0).repeat(zoom, 1) for image in images]
-    size = max(15, min(image.shape[1] for image in images) // 18)
+    size = text or max(15, min(image.shape[1] for image in images) // 18)
     font, gap, head = ImageFont.load_default(size), size // 2, round(size * 1.9)
     left = np.cumsum([gap] + [image.shape[1] + gap for image in images]).tolist()
     bottom = head + images[0].shape[0]
     foot = round(size * 2.5) if any(panel.scale for panel in panels) else gap
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    wides = [round(pen.textlength(name, font)) + 3 * size for name, _ in legend]
+    across = max([left[-1], *(gap + wide for wide in wides)])
     entries, x, y = [], gap, bottom + foot + gap
-    for name, rgb in legend:
-        wide = round(pen.textlength(name, font)) + 3 * size
-        if x > gap and x + wide > left[-1]:
+    for (name, rgb), wide in zip(legend, wides, strict=True):
+        if x > gap and x + wide > across:
             x, y = gap, y + round(size * 1.6)
         entries.append((x, y, name, tuple(int(c) for c in rgb)))
         x += wide
-    canvas = np.full((y + round(size * 1.6) if entries else bottom + foot, left[-1], 3), _PAPER, np.uint8)
+    canvas = np.full((y + round(size * 1.6) if entries else bottom + foot, across, 3), _PAPER, np.uint8)
     for x, image in zip(left, images, strict=False):
         canvas[head:bottom, x : x + image.shape[1]] = image
     page = Image.fromarray(canvas)
@@ -232,7 +235,8 @@ def label_strip(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Input, true and predicted classes, wrong pixels, and a legend of the classes that appear.
 
-    `names[i]` is class i. Truth equal to `ignore` is not counted and grey, like class numbers without a name.
+    `names[i]` is class i. Truth equal to `ignore` is not counted, like class numbers without a name: "not scored" in
+    the legend. Such pixels are grey, or black where grey is the colour of a class, as of CamVid's sky.
     """
     palette = distinct_colours(len(names)) if palette is None else palette
     label, guess = truth[..., 0], prediction[..., 0]
@@ -242,12 +246,45 @@ def label_strip(
     error = np.where(mask[..., None], error, np.uint8(GREY))
     share = f" {100 * wrong[mask].mean():.3g} %" if mask.any() else ""
     present = [i for i in range(len(names)) if i != ignore and (np.any(label == i) or np.any(guess == i))]
+    legend = [(names[i], palette[i].tolist()) for i in present]
+    bare = 0 if (palette == GREY).all(-1).any() else GREY
+    if not mask.all():
+        legend.append(("not scored", [bare] * 3))
     return strip(
         [
             Panel("input", _rgb(image)),
-            Panel("truth", labels_to_rgb(label, palette, ignore=ignore)),
+            Panel("truth", np.where(mask[..., None], labels_to_rgb(label, palette), np.uint8(bare))),
             Panel("prediction", labels_to_rgb(guess, palette, ignore=ignore)),
             Panel("wrong" + share, error),
         ],
-        legend=[(names[i], palette[i].tolist()) for i in present],
+        legend=legend,
+    )
+
+
+def label_overlay(
+    image: UInt8[np.ndarray, "h w 3"],
+    label: Integer[np.ndarray, "h w 1"],
+    names: Sequence[str],
+    *,
+    ignore: int | None = 0,
+    palette: UInt8[np.ndarray, "n 3"] | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A photo without its own colours, its classes painted over it, and below a legend of those that occur.
+
+    `names[i]` is class i; `ignore` and numbers without a name stay bare. Small photos are enlarged (nearest pixel), and
+    letters grow with the photo.
+    """
+    palette = distinct_colours(len(names)) if palette is None else palette
+    number = label[..., 0]
+    present = [int(i) for i in np.unique(number) if 0 <= i < len(names) and i != ignore]
+    grey = image @ np.float32([0.299, 0.587, 0.114])
+    paint = labels_to_rgb(number, palette, ignore=ignore)
+    shown = np.isin(number, present)[..., None]
+    mixed = np.where(shown, 0.45 * grey[..., None] + 0.55 * paint, grey[..., None])
+    height, width = number.shape
+    zoom = max(1, min(-(-2 * _WIDTH // width), 4 * _WIDTH // max(height, width)))
+    text = max(15, round(math.sqrt(height * width) * zoom / 40))
+    legend = [(names[i], palette[i].tolist()) for i in present]
+    return strip(
+        [Panel("labels over the photo", np.round(mixed).astype(np.uint8))], legend=legend, zoom=zoom, text=text
     )

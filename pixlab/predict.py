@@ -28,7 +28,8 @@ def predict(
 
     Photos go through the network `batch` at a time; where there are `tiles`, one for each device. One that is larger
     than a window of the experiment's `tiles` goes by itself, window by window; with `progress`, standard error says how
-    far it is. Without `maps` predictions are {}: those of a large photo take several times the memory of its pictures.
+    far it is. Pictures are made of each window, or, where windows are of the network's input, once of the whole
+    prediction. Without `maps` predictions are {}: those of a large photo take several times the memory of its pictures.
     Raises UserError for what is no photo, and for experiments that do not say how to predict on photos.
     """
     experiment, config = run.experiment, run.config
@@ -36,15 +37,21 @@ def predict(
         raise UserError(f"{experiment.name} does not say how to predict on photos")
     apply, tiles = _apply(run), experiment.tiles(config)
     batch = batch if tiles is None else run.mesh.size  # small photos are about as large as windows
-    waiting: list[np.ndarray] = []
+    waiting: list[tuple[np.ndarray, Example]] = []
     for number, photo in enumerate(photos, 1):
         _check(photo)
-        if tiles is not None and max(photo.shape[:2]) > tiles.size:
+        name = f"photo {number}" if progress else ""
+        if large := tiles is not None and tiles.of == "photo" and max(photo.shape[:2]) > tiles.size:
+            whole = {"photo": photo}
+        else:
+            whole = experiment.photo(config, photo)
+            large = tiles is not None and tiles.of == "input" and max(_size(whole)) > tiles.size
+        if large:
             yield from _in_one_piece(run, apply, waiting, maps)
             waiting = []
-            yield _in_windows(run, apply, photo, tiles, maps, f"photo {number}" if progress else "")
+            yield _in_windows(run, apply, photo, whole, tiles, maps, name)
             continue
-        waiting.append(photo)
+        waiting.append((photo, whole))
         if len(waiting) == batch:
             yield from _in_one_piece(run, apply, waiting, maps)
             waiting = []
@@ -69,32 +76,43 @@ def _check(photo: Any) -> None:
         raise UserError(f"a photo must be uint8 [h, w, 3], not {photo.dtype} {list(photo.shape)}")
 
 
-def _in_one_piece(run: Run, apply: Apply, photos: Sequence[np.ndarray], maps: bool) -> Iterator[tuple[Batch, dict]]:
-    examples = [run.experiment.photo(run.config, photo) for photo in photos]
-    for photo, prediction in zip(photos, _together(apply, examples), strict=True):
+def _size(example: Example) -> tuple[int, int]:
+    """Rows and columns that the arrays of an example share."""
+    return next(iter(example.values())).shape[:2]
+
+
+def _in_one_piece(
+    run: Run, apply: Apply, photos: Sequence[tuple[np.ndarray, Example]], maps: bool
+) -> Iterator[tuple[Batch, dict]]:
+    predictions = _together(apply, [example for _, example in photos])
+    for (photo, _), prediction in zip(photos, predictions, strict=True):
         yield prediction if maps else {}, run.experiment.export(run.config, photo, prediction)
 
 
 def _in_windows(
-    run: Run, apply: Apply, photo: np.ndarray, tiles: Tiles, maps: bool, name: str
-) -> tuple[Batch, dict[str, np.ndarray]]:
-    """The same for one photo in several windows, of which each device takes one at a time."""
-    size = photo.shape[:2]
+    run: Run, apply: Apply, photo: np.ndarray, whole: Example, tiles: Tiles, maps: bool, name: str
+) -> tuple[Batch, dict[str, Any]]:
+    """The same for one photo in several windows of `whole`, of which each device takes one at a time."""
+    experiment, config, cut_photo = run.experiment, run.config, tiles.of == "photo"
+    size = _size(whole)
     places = windows(*size, tiles)
     together = run.mesh.size  # on a CPU more at once take more memory and no less time
     prediction, pictures = {}, {}
     with contextlib.closing(Progress(len(places), unit="window", counted="windows", active=bool(name))) as told:
         for start in range(0, len(places), together):
             some = places[start : start + together]
-            views = [np.ascontiguousarray(photo[window.rows, window.columns]) for window in some]
-            examples = [run.experiment.photo(run.config, view) for view in views]
+            views = [{k: np.ascontiguousarray(x[at.rows, at.columns]) for k, x in whole.items()} for at in some]
+            examples = [experiment.photo(config, view["photo"]) for view in views] if cut_photo else views
             filled = [*examples, *examples[-1:] * (together - len(some))]
             for window, view, found in zip(some, views, _together(apply, filled), strict=False):
-                if maps:
+                if maps or not cut_photo:
                     put(prediction, found, window, size, tiles.scale)
-                put(pictures, run.experiment.export(run.config, view, found), window, size, tiles.scale)
-            told.update(start + len(some), f"{name}, {size[1]}x{size[0]}", None, len(some))
-    return prediction, pictures
+                if cut_photo:
+                    put(pictures, experiment.export(config, view["photo"], found), window, size, tiles.scale)
+            told.update(start + len(some), f"{name}, {photo.shape[1]}x{photo.shape[0]}", None, len(some))
+    if not cut_photo:
+        pictures = experiment.export(config, photo, prediction)
+    return prediction if maps else {}, pictures
 
 
 def _together(apply: Apply, examples: Sequence[Example]) -> list[Batch]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 _DIRECTIONS = (  # the first that matches a column's name, and what is better there
     (re.compile(r"error|loss|rmse"), "lower"),
-    (re.compile(r"acc|auc|iou|psnr|ssim|delta|δ|pck|dice|within|repaired|\bf1|\ba[123]\b|\bm?ap\b"), "higher"),
+    (re.compile(r"acc|auc|iou|psnr|ssim|delta|δ|pck|dice|within|repaired|\bf1|\biu\b|\ba[123]\b|\bm?ap\b"), "higher"),
     (re.compile(r"rel|log10|sc_inv|silog|mse|mae|epe|spoilt|mean|median"), "lower"),
 )
 _TABLES = (  # and of whole tables, whose columns are joints

@@ -24,6 +24,9 @@ from pixlab.losses.segmentation import class_counts, label_valid, median_frequen
 from pixlab.metrics.boundary_f1 import boundary_f1
 from pixlab.metrics.segmentation import segmentation_metrics
 from pixlab.options import Options
+from pixlab.tiles import Tiles
+
+GRID = 32  # pixels that the lowest maps of networks lie apart, or a multiple
 
 # of SegNet's release for CamVid; its "median frequency" is not that of the training set's labels, which gives sign
 # symbols half as much
@@ -105,7 +108,10 @@ def weights(config: SegOptions) -> np.ndarray | None:
 def _median_frequency(source: str, size: tuple[int, int]) -> np.ndarray:
     frames, known = open_labels(source, "train")
     labels = (whole_example(frames[i], size=size)["label"] for i in range(len(frames)))
-    return median_frequency_weights(sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels))
+    counts = sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels)
+    if not counts[0].any():
+        raise UserError(f"{source}: its training labels have no pixel of a class; correct them or --class-weights none")
+    return median_frequency_weights(counts)
 
 
 def metrics(config: SegOptions) -> Mapping[str, Metric]:
@@ -120,7 +126,8 @@ def metrics(config: SegOptions) -> Mapping[str, Metric]:
 def most_frequent(config: SegOptions, data: Data) -> Mapping[str, Any]:
     """What needs no network: the training set's most frequent class, everywhere and in each row."""
     known = classes(config)
-    return baselines.means(data, classes=known.count, ignore=known.ignore)
+    found = baselines.means(data, classes=known.count, ignore=known.ignore)
+    return {"most frequent class": found["mean"], "most frequent class of each row": found["mean per row"]}
 
 
 def render(config: SegOptions, example: Example, prediction: Batch) -> dict[str, np.ndarray]:
@@ -133,17 +140,43 @@ def render(config: SegOptions, example: Example, prediction: Batch) -> dict[str,
 
 
 def photo(config: SegOptions, image: np.ndarray) -> Example:
-    """The whole photo, uint8 RGB [h, w, 3], brought to `size`, divided by 255, float32."""
-    return rgbd.photo_example(image, crop=config.size)
+    """The whole photo, uint8 RGB [h, w, 3], at `seen_size`, divided by 255, float32."""
+    return rgbd.photo_example(image, crop=seen_size(config, image.shape[:2]))
+
+
+def seen_size(config: SegOptions, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns that a photo of `size` is brought to, with its aspect: the shorter side is as in `config.size`.
+
+    So things are as large as in training, and a photo with the aspect of `config.size` is seen as it would be scored. A
+    side that may take several windows is a multiple of GRID, and at most 16 times the other one.
+    """
+    short = min(config.size)
+    sides = (min(round(n * short / min(size)), 16 * short) for n in size)
+    return tuple(n if n <= 2 * max(config.size) else round(n / GRID) * GRID for n in sides)
+
+
+def tiles(config: SegOptions, reach: int) -> Tiles:
+    """Windows of what a network sees of a photo, for networks whose answer depends on `reach` pixels on each side.
+
+    They are at least twice as long as `config.size`, so that only panoramas, longer than about 2.5 times their height,
+    need more than one, and begin at multiples of GRID. The halo covers `reach`, so an edge between windows changes
+    nothing; a smaller one would change labels near it.
+    """
+    halo = -(-reach // GRID) * GRID
+    return Tiles(-(-max(2 * max(config.size), 4 * halo) // GRID) * GRID, halo, of="input")
 
 
 def export(config: SegOptions, image: np.ndarray, prediction: Batch) -> dict[str, Any]:
-    """What `python -m pixlab predict` writes, at the photo's size: class numbers, their colours, and which is which."""
+    """What `python -m pixlab predict` writes, at the photo's size: class numbers, their colours, these over the photo,
+    and which is which."""
     known, label = classes(config), jnp.argmax(prediction["logits"], axis=-1)[..., None]
     files = maps.label_files(image, np.asarray(label), classes=known.count, ignore=known.ignore, palette=known.colours)
+    overlay = pictures.label_overlay(
+        image, files["label"][..., None], known.names, ignore=known.ignore, palette=known.colours
+    )
     legend = {
         name: {"label": number, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
         for number, (name, colour) in enumerate(zip(known.names, known.colours.tolist(), strict=True))
         if number != known.ignore
     }
-    return files | {"legend": legend}
+    return files | {"overlay": overlay, "legend": legend}

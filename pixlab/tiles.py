@@ -1,16 +1,18 @@
-"""Windows of a large photo, and the whole put together from what is kept of each.
+"""Windows of a large photo, or of what a network sees of it, and the whole put together from what is kept of each.
 
 An answer depends on the photo as far around it as the network sees, the halo. Windows overlap by two halos, and what
 lies within a halo of an edge is kept of the neighbour instead. A window at the photo's border ends with the photo: the
 network pads there as it pads the whole. So the whole is what the network gives of the photo in one piece, if an answer
-depends on nothing further away than the halo, and on where it lies only by the border.
+depends on nothing further away than the halo, and on where it lies only by the border. Of a network that pools, it also
+depends on where it lies in the grid of the pools: windows begin at multiples of the total stride if size, halo and the
+photo's own sides are such.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class Tiles:
     size: int  # rows and columns of a window in pixels of the photo, with its halo
     halo: int  # pixels of the photo, on each side, that an answer depends on
     scale: int = 1  # rows and columns of all maps and pictures for one of the photo
+    of: Literal["photo", "input"] = "photo"  # what is cut, and "photo" above stands for; input: what networks see of it
 
     def __post_init__(self):
         if self.halo < 0 or self.size <= 2 * self.halo or self.scale < 1:

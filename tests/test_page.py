@@ -252,6 +252,13 @@ def test_constant_and_single_values_can_be_drawn():
         assert len(dots) == len(values) and all(12 <= y <= 194 and 52 <= x <= 408 for x, y in dots)
 
 
+def test_intersection_over_union_is_better_when_higher():
+    columns = ["", "label/mean_iu", "label/frequency_weighted_iu", "label/mean_accuracy"]
+    text = results_html({"columns": columns, "rows": [["ours", 0.4, 0.5, 0.6], ["mean", 0.1, 0.2, 0.3]]})
+    assert "mean_iu ↑" in text and "frequency_weighted_iu ↑" in text and "mean_accuracy ↑" in text and "↓" not in text
+    assert all(f"<b>{best}</b>" in text for best in (0.4, 0.5, 0.6)) and text.count("<b>") == 3
+
+
 def test_columns_named_after_joints_have_their_tables_direction():
     columns = ["", "pose_r5/mean", "pose_sigma/wrist", "repair/spoilt"]
     text = results_html({"columns": columns, "rows": [["ours", 1.0, 2.0, 3.0]]})

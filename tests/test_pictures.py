@@ -109,6 +109,11 @@ def find(canvas, image):
     return None
 
 
+def image_of(panel):
+    """A panel of 16 columns as a strip shows it."""
+    return panel.repeat(15, 0).repeat(15, 1)
+
+
 def test_strip_holds_its_panels_exactly_in_order():
     rng = np.random.default_rng(0)
     a, b, c = (rng.integers(0, 256, (10, width, 3), dtype=np.uint8) for width in (14, 14, 20))
@@ -216,7 +221,20 @@ def test_label_strip_marks_wrong_pixels_and_names_the_classes_present():
     for want in (error, colours.labels_to_rgb(truth[..., 0], palette, ignore=0)):
         assert find(out, want.repeat(15, 0).repeat(15, 1)) is not None
     assert ((out == palette[2]).all(-1)).sum() > ((out == palette[3]).all(-1)).sum() == 0  # no bed, no legend of it
-    assert not (out == palette[0]).all(-1).any()  # nor of what is ignored
+    assert not (out == palette[0]).all(-1).any()  # nor of what is ignored, which is "not scored"
+    below = find(out, image_of(error))[0] + 12 * 15
+    assert (out[below:] == 128).all(-1).sum() > 150
+    scored = np.where(truth == 0, 1, truth)
+    assert not (pictures.label_strip(image, scored, prediction, names)[below:] == 128).all(-1).any()
+
+
+def test_label_strip_tells_a_grey_class_from_what_is_not_scored():
+    image, _, _ = room()
+    palette = np.array([(128, 128, 128), (200, 0, 0)], np.uint8)
+    truth = np.zeros((12, 16, 1), np.int32)
+    truth[6:] = 255
+    out = pictures.label_strip(image, truth, np.ones_like(truth), ("sky", "wall"), ignore=255, palette=palette)
+    assert find(out, image_of(np.where(truth == 0, np.uint8([128] * 3), np.uint8(0)))) is not None
 
 
 def test_grid_keeps_its_strips():
@@ -226,3 +244,46 @@ def test_grid_keeps_its_strips():
     np.testing.assert_array_equal(out[:5], wide)
     np.testing.assert_array_equal(out[5:, :20], thin)
     assert (out[5:, 20:] == 255).all()
+
+
+def test_label_overlay_paints_classes_over_grey_and_names_those_that_occur():
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    label = np.array([[0, 0, 1, 1, 2, 3], [0, 0, 1, 1, 2, 2], [9, 9, 1, 1, 2, 2], [1, 1, 1, 1, 2, 2]])[..., None]
+    palette = np.array([(9, 9, 9), (200, 0, 0), (0, 180, 40), (0, 0, 250), (250, 250, 0)], np.uint8)
+    out = pictures.label_overlay(image, label, ("void", "a", "b", "c", "absent"), ignore=0, palette=palette)
+    want = np.zeros((4, 6, 3))
+    for (y, x), number in np.ndenumerate(label[..., 0]):
+        red, green, blue = image[y, x].astype(float)
+        grey = 0.299 * red + 0.587 * green + 0.114 * blue
+        bare = number in (0, 9)  # ignored, or no class
+        want[y, x] = grey if bare else 0.45 * grey + 0.55 * palette[number]
+    top, left = 28, 7  # below the title
+    shown = out[top : top + 4 * 80, left : left + 6 * 80].astype(int)
+    np.testing.assert_allclose(shown[::80, ::80], want, atol=1)
+    np.testing.assert_array_equal(shown, shown[::80, ::80].repeat(80, 0).repeat(80, 1))
+    below = out[top + 4 * 80 :]
+    counts = [(below == colour).all(-1).sum() for colour in palette]
+    assert min(counts[1:4]) > 150 and counts[0] == counts[4] == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((20, 30), (320, 480)), ((3, 2000), (3, 2000)), ((1, 1), (480, 480)), ((900, 90), (900, 90))]
+)
+def test_label_overlay_has_room_for_names_whatever_the_photo(size, expected):
+    name = "a class with a long name for whoever reads it"
+    label = np.zeros((*size, 1), np.int32)
+    out = pictures.label_overlay(np.zeros((*size, 3), np.uint8), label, (name,), ignore=None)
+    height, width = expected
+    assert height < out.shape[0] < height + 110 and out.shape[1] >= width
+    ink = np.nonzero((out[28 + height + 1 :] < 100).all(-1).any(0))[0]
+    assert ink.max() < out.shape[1] - 7  # the name ends on the paper
+
+
+def test_label_overlay_letters_grow_with_the_photo():
+    heights = []
+    for side in (480, 1920):
+        image = np.full((side, side, 3), 200, np.uint8)
+        out = pictures.label_overlay(image, np.zeros((side, side, 1), np.int32), ("H",), ignore=None)
+        ink = np.nonzero((out[side + 2 * max(15, side // 40) :] < 100).all(-1).any(1))[0]
+        heights.append(ink.max() - ink.min())
+    assert 3 < heights[1] / heights[0] < 4 and heights[0] > 7

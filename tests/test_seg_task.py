@@ -72,7 +72,9 @@ def test_void_is_neither_learnt_nor_scored(roads):
 def test_the_most_frequent_class_of_each_row_needs_no_network(roads):
     settings = config(roads)
     data = seg_task.data(settings)
-    rows = seg_task.most_frequent(settings, data)["mean per row"]({}, {}, {"image": jnp.zeros((1, 24, 32, 3))})
+    rows = seg_task.most_frequent(settings, data)["most frequent class of each row"](
+        {}, {}, {"image": jnp.zeros((1, 24, 32, 3))}
+    )
     assert (
         np.argmax(rows["logits"][0, :, 0], -1)[:22].tolist() == [0] * 12 + [3] * 10
     )  # the car is narrower than the road
@@ -90,7 +92,7 @@ def test_median_frequency_is_that_of_the_training_labels(roads):
 def test_a_run_learns_and_predict_writes_numbers_colours_and_legend(roads, tmp_path):
     run = seg_camvid.experiment.main(
         ["quick", "--source", roads, "--size", "24", "32", "--crop", "24", "32", "--width", "0.1", "--steps", "60"]
-        + ["--batch", "2", "--workers", "1", "--eval-every", "0", "--run", str(tmp_path / "run")]
+        + ["--batch", "2", "--workers", "1", "--average", "3", "--run", str(tmp_path / "run")]
     )
     assert run.result["rows"][0][1] > 0.6  # three colours
     photo = tmp_path / "photo.jpg"
@@ -100,6 +102,7 @@ def test_a_run_learns_and_predict_writes_numbers_colours_and_legend(roads, tmp_p
     shown = np.asarray(Image.open(tmp_path / "out" / "photo_label_colour.png"))
     legend = json.loads((tmp_path / "out" / "photo_legend.json").read_text())
     assert label.shape == (50, 70) and label.max() < 11 and list(legend) == list(CAMVID.names)
+    assert min(np.asarray(Image.open(tmp_path / "out" / "photo_overlay.png")).shape[:2]) > 240
     for entry in legend.values():
         colour = [int(entry["colour"][i : i + 2], 16) for i in (1, 3, 5)]
         assert np.all(shown[label == entry["label"]] == colour)

@@ -2,7 +2,7 @@
 Segmentation", TPAMI 2017 (arXiv 1511.00561), as in the authors' Caffe release.
 
 The statistics that the paper tests with are not running ones: after training, means and variances of every batch
-normalisation are averaged over the batches of the whole training set. Who compares scores does the same.
+normalisation are averaged over the batches of the whole training set, as `pixlab.batch_statistics` does.
 """
 
 import functools
