@@ -47,10 +47,8 @@ NETS = {  # classes, config -> module
     "fcn_basic_no_add": lambda classes, c: FCNBasic(classes, round(64 * c.width), add=False),
     "fcn_basic_wide": lambda classes, c: FCNBasic(classes, round(64 * c.width), reduce=False),
     "bilinear": lambda classes, c: FCNBasic(classes, round(64 * c.width), add=False, enlarge="fixed"),
-    "fcn8s": lambda classes, c: FCN(classes, 8, at_once=True, width=c.width, units=c.units, padded=c.padded),
-    "fcn8s_learnt": lambda classes, c: FCN(
-        classes, 8, at_once=True, learn=True, width=c.width, units=c.units, padded=c.padded
-    ),
+    "fcn8s": lambda classes, c: fcn8s(classes, c),
+    "fcn8s_learnt": lambda classes, c: fcn8s(classes, c, learn=True),
     "unet": lambda classes, c: UNet(classes, base=round(64 * c.width)),
 }
 NAMES = Literal[
@@ -89,8 +87,8 @@ class Config(SegOptions):
     """FCN's fc6 pads its input, in place of the margin of 100 zeros around the picture: less work for small ones."""
     init: str = ""
     """Published VGG-16 that FCN's trunk starts from: a file or Hugging Face id, or hed:PATH, a Keras file of HED."""
-    trunk_rate: float = 1.0
-    """FCN's trunk learns at this times the rate."""
+    score_rate: float = 1.0
+    """FCN's score layers learn at this times the rate."""
     optimiser: Literal["adam", "sgd"] = "sgd"
     """sgd: momentum 0.9 at one rate. adam: with cosine decay."""
     lr: float = 0.1
@@ -104,7 +102,7 @@ class Config(SegOptions):
         """See Options.check."""
         super().check()
         self.at_least(1, "steps", "units")
-        self.at_least(0, "lr", "decay", "trunk_rate")
+        self.at_least(0, "lr", "decay", "score_rate")
         self.at_least(0.01, "width")
         if self.init and not self.net.startswith("fcn8s"):
             raise UserError("--init starts FCN's trunk: take it with --net fcn8s or fcn8s_learnt")
@@ -128,7 +126,7 @@ CONFIGS = {
     "fcn8s_learnt": dataclasses.replace(LONG, net="fcn8s_learnt", init="timm/vgg16.tv_in1k"),
     "fcn8s_few": Config(
         net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
-        class_weights="segnet", optimiser="adam", lr=1e-3, trunk_rate=0.1, steps=600, save_every=50, eval_every=300,
+        class_weights="segnet", optimiser="adam", lr=2e-5, score_rate=50, steps=480, save_every=50, eval_every=300,
     ),
     "unet": Config(net="unet", batch=4, width=0.5, class_weights="segnet", optimiser="adam", lr=3e-4, steps=20_000),
 }  # fmt: skip
@@ -168,12 +166,18 @@ def recipe(config: Config) -> Recipe:
     return Recipe(net.init, (stage,), predict, seg_task.metrics(config), render, started)
 
 
+def fcn8s(classes: int, config: Config, learn: bool = False) -> nn.Module:
+    """FCN-8s that learns all at once; Adam, whose steps are as large for small maps, needs no factors on the pools."""
+    sizes = dict(width=config.width, units=config.units, padded=config.padded)
+    return FCN(classes, 8, at_once=config.optimiser == "sgd", learn=learn, **sizes)
+
+
 def optimiser(config: Config) -> optax.GradientTransformation:
     """The paper's, or Adam."""
-    trunk = scale_by_layer({"^trunk/": config.trunk_rate})
+    scores = scale_by_layer({"^score_|^upscore": config.score_rate})
     if config.optimiser == "adam":
-        return optax.chain(optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)), trunk)
-    return optax.chain(optax.add_decayed_weights(config.decay), optax.sgd(config.lr, momentum=0.9), trunk)
+        return optax.chain(optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)), scores)
+    return optax.chain(optax.add_decayed_weights(config.decay), optax.sgd(config.lr, momentum=0.9), scores)
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:
