@@ -34,7 +34,7 @@ from pixlab.models.unet import UNet
 from pixlab.net import Net
 from pixlab.nn.normalise import CAFFE_STD
 from pixlab.optim import scale_by_layer
-from pixlab.pretrained.trunks import vgg16_trunk
+from pixlab.pretrained import trunks
 from pixlab.run import Experiment
 from pixlab.seg_task import SegOptions
 
@@ -158,8 +158,8 @@ def recipe(config: Config) -> Recipe:
     def started(params):
         if not config.init:
             return params
-        trunk = vgg16_trunk(config.init, params[config.net]["trunk"], mean=module.mean, std=CAFFE_STD)
-        return params | {config.net: params[config.net] | {"trunk": trunk}}
+        fit = dict(mean=module.mean, std=CAFFE_STD, layers=[("fc6", "fc7")])
+        return params | {config.net: trunks.vgg16(config.init, params[config.net], **fit)}
 
     stage = Stage(config.steps, {config.net: Objective((config.net,), loss, optimiser(config))})
     render = functools.partial(seg_task.render, config)

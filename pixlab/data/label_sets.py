@@ -18,6 +18,7 @@ PREPARED = {  # by `python -m pixlab data prepare`
     "voc2012": label_classes.VOC,
     "siftflow": label_classes.SIFTFLOW,
     "oxford_iiit_pet": label_classes.PETS,
+    "oxford_iiit_pet_outline": label_classes.PETS_OUTLINE,
     "cityscapes": label_classes.CITYSCAPES,
     "scene_parse150": label_classes.SCENE_PARSE,
 }
@@ -53,7 +54,7 @@ def open_labels(name: str, split: str) -> LabelSet:
     if name in PREPARED:
         from pixlab.data import label_prepared
 
-        return LabelSet(label_prepared.open_set(name, split, PREPARED[name]), PREPARED[name])
+        return LabelSet(label_prepared.open_set(name.removesuffix("_outline"), split, PREPARED[name]), PREPARED[name])
     raise UserError(f"no labelled pictures '{name}'; there are {SOURCES}")
 
 
