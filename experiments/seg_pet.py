@@ -32,7 +32,7 @@ class Config(SegOptions):
     """Cats and dogs by a U-Net."""
 
     source: str = "oxford_iiit_pet_outline"
-    """Labelled pictures: oxford_iiit_pet_outline, oxford_iiit_pet (without the outline), rooms, label_folder:PATH ..."""
+    """Labelled pictures: oxford_iiit_pet_outline, oxford_iiit_pet (outlines ignored), rooms, label_folder:PATH ..."""
     size: tuple[int, int] = (128, 128)
     """Rows and columns that pictures are brought to; they are seen whole and scored at this size."""
     crop: tuple[int, int] = (128, 128)
