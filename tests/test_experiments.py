@@ -37,6 +37,12 @@ OWN = {
     "srgan_div2k": dict(blocks=1, width=4, patch=8, warm_steps=1, steps=1),
     "perceptual_sr": dict(blocks=1, width=4, patch=8),
     "seg_camvid": dict(size=(48, 64), crop=(32, 48), width=1 / 32),
+    "seg_voc": dict(size=(32, 48), crop=(32, 48), width=1 / 64, steps=1),
+    "seg_voc_deeplab": dict(size=(33, 49), crop=(33, 49), width=1 / 32),
+    "seg_voc_dilated": dict(size=(32, 48), crop=(32, 48), width=1 / 64, front_steps=1, context_steps=1),
+    "seg_voc_refinenet": dict(size=(32, 48), crop=(32, 48), width=1 / 32),
+    "seg_ade": dict(size=(32, 48), crop=(32, 48), width=1 / 32),
+    "seg_pet": dict(size=(32, 48), crop=(32, 48)),
     "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
 PHOTOS = ("sr", "perceptual_", "color_")  # what experiments on photos alone begin with
