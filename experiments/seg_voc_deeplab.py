@@ -31,6 +31,7 @@ from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.errors import UserError
 from pixlab.models.deeplab import ASPP_L, ASPP_S, LARGE_FOV, STRIDE, DeepLab, multi_scale
 from pixlab.models.deeplab_resnet import DeepLabResNet
+from pixlab.models.resnet import RESNET101
 from pixlab.net import Net
 from pixlab.nn.upsample import resize_corners
 from pixlab.optim import Rule, sgd_by_layer
@@ -39,6 +40,7 @@ from pixlab.run import Experiment
 from pixlab.seg_task import SegOptions
 
 NET = "deeplab"
+BLOCKS = {"resnet14": (1, 1, 1, 1), "resnet101": RESNET101}
 # VOC 2012 val, mean IU in per cent: without and with the CRF
 PUBLISHED = {
     "large_fov_v1": ("LargeFOV, v1", 62.25, 67.64),
@@ -53,8 +55,8 @@ PUBLISHED = {
 class Config(SegOptions):
     """Semantic labels by convolutions with holes (DeepLab, TPAMI 2018)."""
 
-    net: Literal["vgg16", "resnet101"] = "vgg16"
-    """What the network is made of."""
+    net: Literal["vgg16", "resnet14", "resnet101"] = "vgg16"
+    """What the network is made of; resnet14 is for small trials."""
     rates: tuple[int, ...] = LARGE_FOV
     """Dilations of the branches that give scores."""
     scales: tuple[float, ...] = (1.0,)
@@ -63,7 +65,7 @@ class Config(SegOptions):
     """Channels relative to the published ones."""
     init: str = "timm/vgg16.tv_in1k"
     """Published weights of the trunk, of VGG-16 also some of fc6 and fc7: a file or Hugging Face id; empty: random,
-    which ResNet-101 does not learn from, as its batch normalisation stays as published."""
+    which a ResNet does not learn from, as its batch normalisation stays as published."""
     optimiser: Literal["adam", "sgd"] = "sgd"
     """sgd: momentum 0.9, the last layer at ten times the rate, biases at twice. adam: with cosine decay."""
     policy: Literal["poly", "step"] = "poly"
@@ -116,7 +118,7 @@ ABOUT = {
 def recipe(config: Config) -> Recipe:
     """The stage, the losses of all sizes and of the fused scores, the scores."""
     how = dict(classes=seg_task.classes(config).count, rates=config.rates, width=config.width)
-    module = DeepLab(**how) if config.net == "vgg16" else DeepLabResNet(**how)
+    module = DeepLab(**how) if config.net == "vgg16" else DeepLabResNet(**how, blocks=BLOCKS[config.net])
     net = Net(NET, module, ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
     def scores(params, carry, image, **mode):
@@ -157,7 +159,7 @@ def optimiser(config: Config) -> optax.GradientTransformation:
     if config.policy == "step":
         rate = optax.exponential_decay(config.lr, 2000, 0.1, staircase=True)
     last = "/fc8_" if config.net == "vgg16" else "/rate"
-    rules = [Rule("/bn", 0.0)] if config.net == "resnet101" else []
+    rules = [Rule("/bn", 0.0)] if config.net in BLOCKS else []
     rules += [Rule(f"{last}.*bias$", 20.0), Rule(last, 10.0, config.decay)]
     rules += [Rule("bias$", 2.0), Rule("", 1.0, config.decay)]
     return sgd_by_layer(rules, lr=rate, momentum=0.9)
@@ -165,7 +167,7 @@ def optimiser(config: Config) -> optax.GradientTransformation:
 
 def with_weights(config: Config, params):
     """The parameters with the published ones of the trunk."""
-    if config.net == "resnet101":
+    if config.net in BLOCKS:
         return trunks.frozen_resnet(config.init, params)
     layers = [(f"fc6_{rate}", f"fc7_{rate}") for rate in config.rates]
     return trunks.vgg16(config.init, params, mean=DeepLab.mean, std=DeepLab.std, layers=layers)
