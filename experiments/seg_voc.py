@@ -155,8 +155,8 @@ def optimiser(config: Config, lr: float) -> optax.GradientTransformation:
     """The release's SGD, or Adam."""
     if config.optimiser == "adam":
         return optax.adam(optax.cosine_decay_schedule(lr, config.steps))
-    learns = "/score_" if config.fixed else ""
-    rules = [Rule(f"{learns}.*bias$", 2.0), Rule(learns, 1.0, config.decay), Rule("", 0.0)]
+    held = [Rule("/(trunk|fc6|fc7)/", 0.0)] if config.fixed else []
+    rules = [*held, Rule("bias$", 2.0), Rule("", 1.0, config.decay)]
     return sgd_by_layer(rules, lr=lr, momentum=config.momentum)
 
 

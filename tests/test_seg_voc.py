@@ -70,8 +70,13 @@ def test_each_stage_of_fcn_adds_scores_that_stay_zero_before():
     moving = []
     for stage in recipe.stages[:2]:
         (objective,) = stage.objectives.values()
-        grads = jit(jax.grad(lambda p, of=objective: of.loss(p, carry, batch, jax.random.key(0))[0]))(params)["fcn"]
-        moving.append({name for name in grads if name.startswith("score_") and np.any(grads[name]["kernel"])})
+        scores = {name: tree for name, tree in params["fcn"].items() if name.startswith("score_")}
+
+        def value(scores, of=objective):
+            return of.loss({"fcn": params["fcn"] | scores}, carry, batch, jax.random.key(0))[0]
+
+        grads = jit(jax.grad(value))(scores)
+        moving.append({name for name in grads if np.any(grads[name]["kernel"])})
     assert moving == [{"score_fr"}, {"score_fr", "score_pool4"}]
 
 
