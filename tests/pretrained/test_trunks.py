@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_a_frozen_resnet_is_the_one_with_its_statistics(tmp_path):
-    module = ResNet((1, 1, 1, 1), width=1 / 16)
+    module = ResNet((1, 1), width=1 / 16)
     image = jax.random.uniform(jax.random.key(0), (1, 32, 40, 3))
     variables = draw(module, image)
     for leaf in jax.tree.leaves(variables["batch_stats"]):
