@@ -28,7 +28,8 @@ from pixlab.run import PATIENT, Experiment, find_experiment
 EXPERIMENTS = (
     "depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu", "pose_flic", "pose_lsp",
     "pose_flic_cascade", "pose_hourglass", "pose_deeppose", "pose_paf", "sr_t91", "sr_div2k", "srgan_div2k",
-    "perceptual_sr", "perceptual_style", "color_imagenet",
+    "perceptual_sr", "perceptual_style", "color_imagenet", "seg_camvid", "seg_voc", "seg_voc_deeplab",
+    "seg_voc_dilated", "seg_voc_refinenet", "seg_ade", "seg_pet",
 )  # fmt: skip
 LAPTOP = ("quick", "frames", "few")  # what configs for machines without accelerators begin with
 COLUMNS = (
@@ -72,7 +73,7 @@ def systems(names: tuple[str, ...]) -> Iterator[tuple[str, Experiment, Options]]
         experiment = find_experiment(name)
         for row, config in experiment.configs.items():
             fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in PATIENT}
-            if not row.startswith(LAPTOP):
+            if not row.startswith(LAPTOP) and not row.endswith("_few"):
                 key = experiment.recipe, tuple(fields.items())
                 found.setdefault(key, ([], experiment, config))[0].append(f"{name} {row}")
     for same, experiment, config in found.values():

@@ -27,27 +27,34 @@ import optax
 from pixlab import seg_task
 from pixlab.batch_statistics import average_statistics
 from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.errors import UserError
+from pixlab.models.fcn import FCN
 from pixlab.models.segnet import SegNet
 from pixlab.models.segnet_basic import FCNBasic, SegNetBasic
 from pixlab.models.unet import UNet
 from pixlab.net import Net
+from pixlab.nn.normalise import CAFFE_STD
+from pixlab.optim import scale_by_layer
+from pixlab.pretrained import trunks
 from pixlab.run import Experiment
 from pixlab.seg_task import SegOptions
 
-NETS = {  # classes, width -> module
-    "segnet": lambda classes, width: SegNet(classes, width),
-    "segnet_basic": lambda classes, width: SegNetBasic(classes, round(64 * width)),
-    "segnet_basic_add": lambda classes, width: SegNetBasic(classes, round(64 * width), add=True),
-    "segnet_basic_single": lambda classes, width: SegNetBasic(classes, round(64 * width), single=True),
-    "fcn_basic": lambda classes, width: FCNBasic(classes, round(64 * width)),
-    "fcn_basic_no_add": lambda classes, width: FCNBasic(classes, round(64 * width), add=False),
-    "fcn_basic_wide": lambda classes, width: FCNBasic(classes, round(64 * width), reduce=False),
-    "bilinear": lambda classes, width: FCNBasic(classes, round(64 * width), add=False, enlarge="fixed"),
-    "unet": lambda classes, width: UNet(classes, base=round(64 * width)),
+NETS = {  # classes, config -> module
+    "segnet": lambda classes, c: SegNet(classes, c.width),
+    "segnet_basic": lambda classes, c: SegNetBasic(classes, round(64 * c.width)),
+    "segnet_basic_add": lambda classes, c: SegNetBasic(classes, round(64 * c.width), add=True),
+    "segnet_basic_single": lambda classes, c: SegNetBasic(classes, round(64 * c.width), single=True),
+    "fcn_basic": lambda classes, c: FCNBasic(classes, round(64 * c.width)),
+    "fcn_basic_no_add": lambda classes, c: FCNBasic(classes, round(64 * c.width), add=False),
+    "fcn_basic_wide": lambda classes, c: FCNBasic(classes, round(64 * c.width), reduce=False),
+    "bilinear": lambda classes, c: FCNBasic(classes, round(64 * c.width), add=False, enlarge="fixed"),
+    "fcn8s": lambda classes, c: fcn8s(classes, c),
+    "fcn8s_learnt": lambda classes, c: fcn8s(classes, c, learn=True),
+    "unet": lambda classes, c: UNet(classes, base=round(64 * c.width)),
 }
 NAMES = Literal[
     "segnet", "segnet_basic", "segnet_basic_add", "segnet_basic_single", "fcn_basic", "fcn_basic_no_add",
-    "fcn_basic_wide", "bilinear", "unet",
+    "fcn_basic_wide", "bilinear", "fcn8s", "fcn8s_learnt", "unet",
 ]  # fmt: skip
 
 # pixels on each side of its own that a score depends on
@@ -63,6 +70,10 @@ PUBLISHED = {
     "fcn_basic_no_add": ("FCN-Basic-NoAddition", 80.5, 58.6, 44.1, 31.96),
     "fcn_basic_wide": ("FCN-Basic-NoDimReduction", 84.1, 63.4, 50.1, 37.37),
 }
+LARGE = {  # the large benchmark: networks of the paper's comparison that learnt from 3,433 road scenes of four sets
+    "fcn8s": ("FCN, on 3,433 pictures", 83.27, 59.56, 49.83, 27.99),
+    "fcn8s_learnt": ("FCN with learnt deconvolutions, on 3,433 pictures", 83.14, 64.21, 51.96, 33.18),
+}
 NATURAL = ("SegNet-Basic, natural frequency", 84.0, 54.6, 46.3, 36.67)
 
 
@@ -74,6 +85,14 @@ class Config(SegOptions):
     """Network."""
     width: float = 1.0
     """Channels relative to the published ones."""
+    units: int = 4096
+    """Channels of FCN's fc6 and fc7, times --width."""
+    padded: bool = False
+    """FCN's fc6 pads its input, in place of the margin of 100 zeros around the picture: less work for small ones."""
+    init: str = ""
+    """Published VGG-16 that FCN's trunk starts from: a file or Hugging Face id, or hed:PATH, a Keras file of HED."""
+    score_rate: float = 1.0
+    """FCN's score layers learn at this times the rate."""
     optimiser: Literal["adam", "sgd"] = "sgd"
     """sgd: momentum 0.9 at one rate. adam: with cosine decay."""
     lr: float = 0.1
@@ -88,12 +107,15 @@ class Config(SegOptions):
     def check(self) -> None:
         """See Options.check."""
         super().check()
-        self.at_least(1, "steps")
-        self.at_least(0, "lr", "decay", "average")
+        self.at_least(1, "steps", "units")
+        self.at_least(0, "lr", "decay", "score_rate", "average")
         self.at_least(0.01, "width")
+        if self.init and not self.net.startswith("fcn8s"):
+            raise UserError("--init starts FCN's trunk: take it with --net fcn8s or fcn8s_learnt")
 
 
 TABLE = Config(batch=12, class_weights="segnet", average=31, save_every=500)
+LONG = Config(batch=5, lr=1e-3, steps=40_000)  # of the large benchmark
 CONFIGS = {
     "quick": Config(
         source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=0.25, optimiser="adam", lr=3e-3, steps=400,
@@ -106,6 +128,12 @@ CONFIGS = {
     **{name: dataclasses.replace(TABLE, net=name) for name in PUBLISHED},
     "natural": dataclasses.replace(TABLE, class_weights="none"),
     "segnet": Config(net="segnet", batch=4, lr=1e-3, class_weights="segnet", steps=40_000, average=92),
+    "fcn8s": dataclasses.replace(LONG, net="fcn8s", init="timm/vgg16.tv_in1k"),
+    "fcn8s_learnt": dataclasses.replace(LONG, net="fcn8s_learnt", init="timm/vgg16.tv_in1k"),
+    "fcn8s_few": Config(
+        net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
+        class_weights="segnet", optimiser="adam", lr=2e-5, score_rate=50, steps=480, save_every=50, eval_every=300,
+    ),
     "unet": Config(net="unet", batch=4, width=0.5, class_weights="segnet", optimiser="adam", lr=3e-4, steps=20_000),
 }  # fmt: skip
 ABOUT = {
@@ -114,13 +142,16 @@ ABOUT = {
     **{name: f"{published[0]} of table 1." for name, published in PUBLISHED.items()},
     "natural": "SegNet-Basic with all classes weighted alike.",
     "segnet": "SegNet as its release trains it.",
+    "fcn8s": "FCN-8s, all at once, as the paper compares with it; the trunk starts from published weights.",
+    "fcn8s_learnt": "The same with deconvolutions that learn.",
+    "fcn8s_few": "FCN-8s at half the size with an eighth of fc6 and fc7: --init hed:PATH; for machines without a GPU.",
     "unet": "The padded U-Net with half of the published channels.",
 }
 
 
 def recipe(config: Config) -> Recipe:
     """The stage, the loss, the scores."""
-    module: nn.Module = NETS[config.net](seg_task.classes(config).count, config.width)
+    module: nn.Module = NETS[config.net](seg_task.classes(config).count, config)
     net = Net(config.net, module, ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
     def loss(params, carry, batch, key):
@@ -130,17 +161,30 @@ def recipe(config: Config) -> Recipe:
     def predict(params, carry, batch):
         return {"logits": net(params, carry, batch["image"])[0]}
 
+    def started(params):
+        if not config.init:
+            return params
+        fit = dict(mean=module.mean, std=CAFFE_STD, layers=[("fc6", "fc7")])
+        return params | {config.net: trunks.vgg16(config.init, params[config.net], **fit)}
+
     stage = Stage(config.steps, {config.net: Objective((config.net,), loss, optimiser(config))})
     render = functools.partial(seg_task.render, config)
-    made = Recipe(net.init, (stage,), predict, seg_task.metrics(config), render)
+    made = Recipe(net.init, (stage,), predict, seg_task.metrics(config), render, started)
     return average_statistics(made, config.average)
+
+
+def fcn8s(classes: int, config: Config, learn: bool = False) -> nn.Module:
+    """FCN-8s that learns all at once; Adam, whose steps are as large for small maps, needs no factors on the pools."""
+    sizes = dict(width=config.width, units=config.units, padded=config.padded)
+    return FCN(classes, 8, at_once=config.optimiser == "sgd", learn=learn, **sizes)
 
 
 def optimiser(config: Config) -> optax.GradientTransformation:
     """The paper's, or Adam."""
+    scores = scale_by_layer({"^score_|^upscore": config.score_rate})
     if config.optimiser == "adam":
-        return optax.adam(optax.cosine_decay_schedule(config.lr, config.steps))
-    return optax.chain(optax.add_decayed_weights(config.decay), optax.sgd(config.lr, momentum=0.9))
+        return optax.chain(optax.adam(optax.cosine_decay_schedule(config.lr, config.steps)), scores)
+    return optax.chain(optax.add_decayed_weights(config.decay), optax.sgd(config.lr, momentum=0.9), scores)
 
 
 def tiles(config: Config):
@@ -149,11 +193,12 @@ def tiles(config: Config):
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:
-    """The row of table 1 of this network."""
-    if config.source != "camvid" or config.net not in PUBLISHED:
+    """The paper's row of this network."""
+    known = PUBLISHED | LARGE
+    if config.source != "camvid" or config.net not in known:
         return {}
     natural = config.net == "segnet_basic" and config.class_weights == "none"
-    name, *scores = NATURAL if natural else PUBLISHED[config.net]
+    name, *scores = NATURAL if natural else known[config.net]
     columns = "label/pixel_accuracy", "label/mean_accuracy", "label/mean_iu", "outline/boundary_f1"
     return {name: {column: score / 100 for column, score in zip(columns, scores, strict=True)}}
 

@@ -31,7 +31,7 @@ def sgd_by_layer(rules: Sequence[Rule], *, lr: optax.ScalarOrSchedule = 1.0, mom
         return optax.chain(*parts, optax.sgd(lr, momentum=momentum), optax.scale(rule.rate))
 
     def label(path: tuple, _: Any) -> str:
-        name = "/".join(str(key.key) for key in path)
+        name = _name(path)
         for rule in rules:
             if re.search(rule.pattern, name):
                 return rule.pattern
@@ -39,3 +39,20 @@ def sgd_by_layer(rules: Sequence[Rule], *, lr: optax.ScalarOrSchedule = 1.0, mom
 
     transforms: Mapping[str, optax.GradientTransformation] = {rule.pattern: sgd(rule) for rule in rules}
     return optax.partition(transforms, lambda params: jax.tree_util.tree_map_with_path(label, params))
+
+
+def scale_by_layer(rates: Mapping[str, float]) -> optax.GradientTransformation:
+    """Updates times the rate of the first pattern that matches the parameter's path (without its network), else 1."""
+
+    def rate(path: tuple) -> float:
+        name = _name(path[1:])
+        return next((factor for pattern, factor in rates.items() if re.search(pattern, name)), 1.0)
+
+    def scaled(updates: Any, _: Any = None) -> Any:
+        return jax.tree_util.tree_map_with_path(lambda path, u: u * rate(path), updates)
+
+    return optax.stateless(scaled)
+
+
+def _name(path: tuple) -> str:
+    return "/".join(str(key.key) for key in path)

@@ -11,18 +11,20 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from pixlab import baselines, maps, pictures
 from pixlab.core import Batch, Metric
 from pixlab.data import rgbd
 from pixlab.data.label_classes import CAMVID, Classes
-from pixlab.data.label_examples import train_example, whole_example
+from pixlab.data.label_examples import fitted_example, train_example, whole_example
 from pixlab.data.label_sets import classes_of, open_labels
 from pixlab.data.pipeline import Data, Example, Split
 from pixlab.errors import NoSplit, UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
 from pixlab.metrics.boundary_f1 import boundary_f1
 from pixlab.metrics.segmentation import segmentation_metrics
+from pixlab.nn.upsample import interpolation_matrix
 from pixlab.options import Options
 from pixlab.tiles import Tiles
 
@@ -39,12 +41,22 @@ class SegOptions(Options):
 
     source: str = "camvid"
     """Labelled pictures: rooms, camvid, oxford_iiit_pet, voc2012, camvid:PATH, label_folder:PATH ..."""
+    train_split: str = "train"
+    """The split that is trained on: of voc2012 also trainval, trainaug, sbd."""
+    test_split: str = "test"
+    """The split that is scored: of voc2012 also val, seg11valid."""
     size: tuple[int, int] = (360, 480)
     """Rows and columns that pictures are brought to; they are seen whole and scored at this size."""
+    keep: bool = False
+    """Pictures keep their own size: scored at the top left of --size, the rest ignored, smaller only to fit there."""
     crop: tuple[int, int] = (360, 480)
     """Rows and columns of the windows that are trained on."""
+    shrink: float = 1.0
+    """Smallest enlargement in training."""
     zoom: float = 1.0
     """Largest enlargement in training."""
+    mirror: int = 0
+    """Pixels that pictures to train on are reflected by, at each side, before windows are cut."""
     class_weights: Literal["none", "median_frequency", "segnet"] = "none"
     """Whether rare classes count more: by median frequency, or by the numbers of SegNet's release for CamVid."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -54,7 +66,14 @@ class SegOptions(Options):
         """See Options.check."""
         super().check()
         self.at_least(1, "size", "crop", "zoom")
-        if any(crop > size for crop, size in zip(self.crop, self.size, strict=True)):
+        self.at_least(0, "mirror")
+        if not 0 < self.shrink <= 1:
+            raise UserError(f"--shrink {self.shrink}: give more than 0 and at most 1")
+        if (
+            not self.keep
+            and not self.mirror
+            and any(crop > size for crop, size in zip(self.crop, self.size, strict=True))
+        ):
             raise UserError(f"--crop {self.crop} is larger than --size {self.size}: give a smaller crop")
         if self.class_weights == "segnet" and classes(self) != CAMVID:
             raise UserError("--class-weights segnet are those of CamVid's classes; take median_frequency")
@@ -71,27 +90,35 @@ def classes(config: SegOptions) -> Classes:
 
 def data(config: SegOptions) -> Data:
     """Random windows to train on, mirrored half of the time, and whole pictures to score."""
-    splits = {}
-    for name in ("train", "test"):
+    splits, known = {}, classes(config)
+    change = functools.partial(
+        train_example,
+        classes=known,
+        crop=config.crop,
+        size=None if config.keep else config.size,
+        scale=(config.shrink, config.zoom),
+        margin=config.mirror,
+    )
+    whole = functools.partial(whole_example, size=config.size)
+    if config.keep:
+        whole = functools.partial(fitted_example, classes=known, size=config.size)
+    for name, split in (("train", config.train_split), ("test", config.test_split)):
         try:
-            frames = open_labels(config.source, name).source
+            frames = open_labels(config.source, split).source
         except NoSplit:
             if name == "test" and not splits:
                 raise
             continue
-        change = functools.partial(
-            train_example, classes=classes(config), crop=config.crop, size=config.size, scale=(1.0, config.zoom)
-        )
-        whole = functools.partial(whole_example, size=config.size)
         splits[name] = Split(frames, whole, change if name == "train" else None)
     return Data(batch=config.batch, splits=splits, workers=config.workers)
 
 
-def cross_entropy(config: SegOptions, logits: jax.Array, batch: Batch) -> jax.Array:
-    """Mean over the labelled pixels of the weighted cross-entropy, in nats."""
+def cross_entropy(config: SegOptions, logits: jax.Array, batch: Batch, *, normalisation: str = "pixels") -> jax.Array:
+    """Mean (or with "sum" the sum) over the labelled pixels of the weighted cross-entropy, in nats."""
     known = classes(config)
     valid = label_valid(batch["label"], classes=known.count, ignore=known.ignore)
-    return softmax_cross_entropy(logits, batch["label"], valid, class_weights=weights(config))
+    options = dict(class_weights=weights(config), normalisation=normalisation)
+    return softmax_cross_entropy(logits, batch["label"], valid, **options)
 
 
 def weights(config: SegOptions) -> np.ndarray | None:
@@ -100,13 +127,13 @@ def weights(config: SegOptions) -> np.ndarray | None:
         case "segnet":
             return np.array(SEGNET)
         case "median_frequency":
-            return _median_frequency(config.source, config.size)
+            return _median_frequency(config.source, config.train_split, config.size)
     return None
 
 
 @functools.cache
-def _median_frequency(source: str, size: tuple[int, int]) -> np.ndarray:
-    frames, known = open_labels(source, "train")
+def _median_frequency(source: str, split: str, size: tuple[int, int]) -> np.ndarray:
+    frames, known = open_labels(source, split)
     labels = (whole_example(frames[i], size=size)["label"] for i in range(len(frames)))
     counts = sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels)
     if not counts[0].any():
@@ -121,6 +148,23 @@ def metrics(config: SegOptions) -> Mapping[str, Metric]:
         "label": segmentation_metrics(known.count, ignore=known.ignore),
         "outline": boundary_f1(known.count, ignore=known.ignore),
     }
+
+
+def enlarged(
+    scores: Float[jax.Array, "b h w c"], size: tuple[int, int], *, stride: int, first: float = 0.0
+) -> Float[jax.Array, "b h2 w2 c"]:
+    """Scores bilinear at all pixels of `size`, cell i lying on the pixel stride * i + first; outside, the nearest."""
+    rows, columns = (
+        jnp.asarray(interpolation_matrix(stride * np.arange(n) + first, out))
+        for n, out in zip(scores.shape[1:3], size, strict=True)
+    )
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, scores)
+
+
+def row_of(config: SegOptions, configs: Mapping[str, SegOptions], *fields: str) -> str:
+    """The first of `configs` that has the same `fields` as `config`; "" if none has."""
+    rows = (name for name, known in configs.items() if all(getattr(known, x) == getattr(config, x) for x in fields))
+    return next(rows, "")
 
 
 def most_frequent(config: SegOptions, data: Data) -> Mapping[str, Any]:

@@ -91,6 +91,7 @@ SIFTFLOW = Classes(
 )  # fmt: skip
 
 PETS = Classes(("pet", "background"), 2)  # 2: the outline, which the set calls "not classified"
+PETS_OUTLINE = Classes(("pet", "background", "outline"), NOTHING)
 
 SCENE_PARSE = Classes(
     (

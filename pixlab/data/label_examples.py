@@ -24,18 +24,22 @@ def train_example(
     degrees: float = 0.0,
     flip: float = 0.5,
     gain: tuple[float, float] = (1.0, 1.0),
+    margin: int = 0,
 ) -> Example:
     """A random window of `crop` (height, width): "image" float32 [h, w, 3] in [0, 1], "label" int32 [h, w, 1].
 
     The frame is brought to `size` where that is given, then enlarged by a factor within `scale`, turned by up to
     `degrees`, cropped, mirrored with probability `flip`, and its colours multiplied by factors within `gain`. Where it
     is smaller than the window it lies somewhere in it; around it the picture is black and the label `classes.ignore`.
-    Windows begin at whole pixels, so that without scale and turn pixels stay as they are. Each call draws the same
-    number of random numbers.
+    Windows begin at whole pixels, so that without scale and turn pixels stay as they are. With `margin`, as many pixels
+    a side are added first: the picture reflected, the label `classes.ignore`. Each call draws the same number of random
+    numbers.
     """
     frame = {name: frame[name] for name in ("image", "label")}
     if size is not None:
         frame = transforms.resize(frame, size=size)
+    if margin:
+        frame = mirrored(frame, margin, classes.ignore)
     s, angle, y, x, chance, *colours = rng.random(8)
     s = scale[0] + s * (scale[1] - scale[0])
     height, width = transforms.frame_size(frame)
@@ -57,6 +61,27 @@ def whole_example(frame: Example, *, size: Size | None = None) -> Example:
     """The whole frame, at `size` (height, width) where that is given: "image" float32 in [0, 1], "label" int32."""
     frame = {name: frame[name] for name in ("image", "label")}
     return transforms.finish(frame if size is None else transforms.resize(frame, size=size))
+
+
+def fitted_example(frame: Example, *, classes: Classes, size: Size) -> Example:
+    """The frame as it is at the top left of `size` (height, width), beyond it black and `classes.ignore`; one that does
+    not fit is made smaller first, its shape kept."""
+    frame = {name: frame[name] for name in ("image", "label")}
+    height, width = transforms.frame_size(frame)
+    part = min(size[0] / height, size[1] / width)
+    if part < 1:
+        height, width = (max(1, int(n * part)) for n in (height, width))
+        frame = transforms.resize(frame, size=(height, width))
+    below = ((0, size[0] - height), (0, size[1] - width), (0, 0))
+    label = np.pad(frame["label"], below, constant_values=classes.ignore)
+    return transforms.finish({"image": np.pad(frame["image"], below), "label": label})
+
+
+def mirrored(frame: Example, margin: int, ignore: int) -> Example:
+    """The frame with `margin` pixels more a side: the picture reflected (its edge not repeated), the label `ignore`."""
+    around = ((margin, margin), (margin, margin), (0, 0))
+    image = np.pad(frame["image"], around, mode="reflect")
+    return {"image": image, "label": np.pad(frame["label"], around, constant_values=ignore)}
 
 
 def _start(chance: float, room: float) -> float:

@@ -21,7 +21,9 @@ PREPARED = {  # by `python -m pixlab data prepare`
     "cityscapes": label_classes.CITYSCAPES,
     "scene_parse150": label_classes.SCENE_PARSE,
 }
-SOURCES = f"rooms, {', '.join(PREPARED)}, camvid:PATH and label_folder:PATH"
+OUTLINE = "_outline"  # what a set is called with when its outlines are a class and not ignored
+KNOWN = PREPARED | {f"oxford_iiit_pet{OUTLINE}": label_classes.PETS_OUTLINE}
+SOURCES = f"rooms, {', '.join(KNOWN)}, camvid:PATH and label_folder:PATH"
 
 
 class LabelSet(NamedTuple):
@@ -50,10 +52,10 @@ def open_labels(name: str, split: str) -> LabelSet:
     if kind == "label_folder" and path:
         folder = LabelFolder(path, split)
         return LabelSet(folder, folder.classes)
-    if name in PREPARED:
+    if name in KNOWN:
         from pixlab.data import label_prepared
 
-        return LabelSet(label_prepared.open_set(name, split, PREPARED[name]), PREPARED[name])
+        return LabelSet(label_prepared.open_set(name.removesuffix(OUTLINE), split, KNOWN[name]), KNOWN[name])
     raise UserError(f"no labelled pictures '{name}'; there are {SOURCES}")
 
 
@@ -61,11 +63,11 @@ def classes_of(name: str) -> Classes:
     """What the labels of one of SOURCES mean; only of label_folder:PATH the files must be there, as `open_labels`."""
     kind, _, path = name.partition(":")
     if kind == BLANK:
-        return PREPARED.get(path, label_classes.ROOMS)
+        return KNOWN.get(path, label_classes.ROOMS)
     if name == "rooms":
         return label_classes.ROOMS
-    if name in PREPARED or kind == "camvid":
-        return PREPARED[kind]
+    if name in KNOWN or kind == "camvid":
+        return KNOWN[kind]
     return open_labels(name, "all").classes
 
 

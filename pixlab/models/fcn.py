@@ -37,8 +37,9 @@ class FCN(nn.Module):
     from `fresh_of_16 | trained_of_32`. `at_once` is the 8s that is trained in one go: pool4 and pool3 are scaled down.
     `learn`: the deconvolutions that double start bilinear and learn; the last is always fixed. `fixed`: no gradient
     reaches fc7, so that the score layers alone learn (give the other layers no decay). Dropout `rate` after fc6 and
-    fc7; `width` scales all channel counts but the classes. 134,346,581 parameters at stride 32, 134,362,751 at 8, for
-    21 classes. Raises UserError for another stride.
+    fc7, which have `units` channels; `width` scales all channel counts but the classes. 134,346,581 parameters at
+    stride 32, 134,362,751 at 8, for 21 classes. `padded`: the image has no margin, fc6 pads its input instead, which is
+    a quarter of the work for pictures of 180x240 and not the paper's. Raises UserError for another stride.
     """
 
     classes: int
@@ -48,6 +49,8 @@ class FCN(nn.Module):
     fixed: bool = False
     rate: float = 0.5
     width: float = 1.0
+    units: int = 4096
+    padded: bool = False
     mean: Sequence[float] = CAFFENET_MEAN
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
@@ -55,22 +58,24 @@ class FCN(nn.Module):
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b h w classes"]:
         if self.stride not in CROP:
             raise UserError(f"FCN-{self.stride}s: the stride is 32, 16 or 8")
+        around = 0 if self.padded else MARGIN - 1
         trunk = VGG16(
-            self.width, self.mean, CAFFE_STD, kernel_init=self.kernel_init, around=MARGIN - 1, ceil=True, name="trunk"
+            self.width, self.mean, CAFFE_STD, kernel_init=self.kernel_init, around=around, ceil=True, name="trunk"
         )
         maps = trunk.maps(image)
         pool4, pool3 = maps["pool4"], maps["pool3"]
         if self.at_once:
             pool4, pool3 = AT_ONCE[0] * pool4, AT_ONCE[1] * pool3
-        x = fully_connected(maps["pool5"], 7, self.width, self.rate, self.kernel_init, train)
+        padding = "SAME" if self.padded else "VALID"
+        units = max(1, round(self.units * self.width))
+        x = fully_connected(maps["pool5"], 7, self.rate, self.kernel_init, train, units=units, padding=padding)
         scores = self._score(x, "score_fr")
         if self.stride <= 16:
             scores = self._fuse(scores, "upscore2", self._score(pool4, "score_pool4"), POOL4_CROP)
         if self.stride <= 8:
             scores = self._fuse(scores, "upscore_pool4", self._score(pool3, "score_pool3"), POOL3_CROP)
-        return triangle_upsample(
-            scores, image.shape[1:3], factor=self.stride, window=2 * self.stride, crop=CROP[self.stride]
-        )
+        crop = self.stride // 2 if self.padded else CROP[self.stride]
+        return triangle_upsample(scores, image.shape[1:3], factor=self.stride, window=2 * self.stride, crop=crop)
 
     def _score(self, x: jax.Array, name: str) -> jax.Array:
         x = jax.lax.stop_gradient(x) if self.fixed else x
@@ -78,28 +83,34 @@ class FCN(nn.Module):
 
     def _fuse(self, scores: jax.Array, name: str, skip: jax.Array, crop: int) -> jax.Array:
         """The scores, doubled, and the skip's cells at the same pixels."""
-        h, w = (2 * n + 2 for n in scores.shape[1:3])
+        if self.padded:  # cell i of the skip is cell i + 1 of the doubled scores
+            first, (h, w) = 1, skip.shape[1:3]
+        else:
+            first, (h, w) = 0, (2 * n + 2 for n in scores.shape[1:3])
+            skip = skip[:, crop : crop + h, crop : crop + w]
         if self.learn:
             scores = TransposedConv(self.classes, 4, 2, use_bias=False, kernel_init=enlarging(2, 1), name=name)(scores)
+            scores = scores[:, first : first + h, first : first + w]
         else:
-            scores = triangle_upsample(scores, (h, w), factor=2, window=4, crop=0)
-        return scores + skip[:, crop : crop + h, crop : crop + w]
+            scores = triangle_upsample(scores, (h, w), factor=2, window=4, crop=first)
+        return scores + skip
 
 
 def fully_connected(
     x: Float[Array, "b h w c"],
     window: int,
-    width: float,
     rate: float,
     kernel_init: nn.initializers.Initializer,
     train: bool,
+    *,
+    units: int,
+    padding: str = "VALID",
 ) -> Float[Array, "b h2 w2 c2"]:
-    """A classifier's first two layers of 4096 units (times `width`), "fc6" and "fc7", at every window of pool5.
+    """A classifier's first two layers of `units`, "fc6" and "fc7", at every window of pool5.
 
     With ReLUs and dropout. Called in the method of a module, whose layers they become.
     """
     for name, size in (("fc6", window), ("fc7", 1)):
-        n = max(1, round(4096 * width))
-        x = nn.relu(Conv(n, (size, size), padding="VALID", kernel_init=kernel_init, name=name)(x))
+        x = nn.relu(Conv(units, (size, size), padding=padding, kernel_init=kernel_init, name=name)(x))
         x = nn.Dropout(rate, deterministic=not train)(x)
     return x

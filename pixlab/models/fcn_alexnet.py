@@ -41,6 +41,7 @@ class FCNAlexNet(nn.Module):
         trunk = AlexNet(
             self.width, self.mean, self.std, kernel_init=self.kernel_init, around=around, ceil=True, name="trunk"
         )
-        x = fully_connected(trunk(image)["pool5"], 6, self.width, self.rate, self.kernel_init, train)
+        units = max(1, round(4096 * self.width))
+        x = fully_connected(trunk(image)["pool5"], 6, self.rate, self.kernel_init, train, units=units)
         scores = Conv(self.classes, (1, 1), kernel_init=nn.initializers.zeros, name="score_fr")(x)
         return triangle_upsample(scores, image.shape[1:3], factor=32, window=63, crop=CROP)

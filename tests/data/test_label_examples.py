@@ -5,7 +5,15 @@ import pytest
 
 from pixlab.data.boundary_sets import agreed
 from pixlab.data.label_classes import CAMVID, Classes
-from pixlab.data.label_examples import EDGES, edge_example, edge_frame, train_example, whole_example
+from pixlab.data.label_examples import (
+    EDGES,
+    edge_example,
+    edge_frame,
+    fitted_example,
+    mirrored,
+    train_example,
+    whole_example,
+)
 
 CLASSES = Classes(("a", "b", "c", "d", "e"), 255)
 
@@ -52,6 +60,44 @@ def test_a_frame_smaller_than_the_window_lies_in_it_and_around_it_nothing_counts
         expected[top : top + 12, left : left + 20] = frame()["label"]
         np.testing.assert_array_equal(got["label"], expected)
     assert len(corners) > 8
+
+
+def test_a_frame_that_fits_lies_at_the_top_left_and_one_that_does_not_is_made_smaller():
+    got = fitted_example(frame(), classes=CAMVID, size=(16, 24))
+    expected = np.full((16, 24, 1), CAMVID.ignore)
+    expected[:12, :20] = frame()["label"]
+    np.testing.assert_array_equal(got["label"], expected)
+    np.testing.assert_array_equal(bytes_of(got)[:12, :20], frame()["image"])
+    assert not bytes_of(got)[12:].any() and not bytes_of(got)[:, 20:].any()
+    small = fitted_example(frame(), classes=CAMVID, size=(16, 10))  # 12x20 as 6x10
+    np.testing.assert_array_equal(small["label"][:6], frame()["label"][1::2, 1::2])
+    assert np.all(small["label"][6:] == CAMVID.ignore)
+
+
+@pytest.mark.parametrize("margin", [3, 15])  # more than there are rows, too
+def test_a_margin_reflects_the_picture_and_is_not_labelled(margin):
+    got, true = mirrored(frame(), margin, 255), frame()
+
+    def inside(i, n):
+        i %= 2 * n - 2
+        return min(i, 2 * n - 2 - i)
+
+    for y in range(-margin, 12 + margin):
+        for x in range(-margin, 20 + margin):
+            np.testing.assert_array_equal(
+                got["image"][y + margin, x + margin], true["image"][inside(y, 12), inside(x, 20)]
+            )
+    np.testing.assert_array_equal(got["label"][margin:-margin, margin:-margin], true["label"])
+    assert np.sum(got["label"] != 255) == np.sum(true["label"] != 255)
+
+
+def test_windows_of_a_frame_with_a_margin_have_their_labels_inside():
+    for seed in range(10):
+        got = train_example(
+            frame(), np.random.default_rng(seed), classes=CLASSES, crop=(4 + 8, 6 + 8), flip=0.0, margin=4
+        )
+        blue = bytes_of(got)[..., 2]
+        np.testing.assert_array_equal(got["label"][4:-4, 4:-4, 0], blue[4:-4, 4:-4])
 
 
 def test_scaled_windows_take_labels_of_the_nearest_pixels():

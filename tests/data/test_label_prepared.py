@@ -210,6 +210,9 @@ def test_pets_count_from_one_and_have_an_outline():
     found = open_labels("oxford_iiit_pet", "test")
     same(found.source, [(0, trimap.astype(int) - 1)])
     assert found.classes.names == ("pet", "background") and found.classes.ignore == 2
+    outlined = open_labels("oxford_iiit_pet_outline", "test")
+    same(outlined.source, [(0, trimap.astype(int) - 1)])
+    assert outlined.classes.names == ("pet", "background", "outline") and outlined.classes.ignore == 255
 
 
 def street(seed):

@@ -52,11 +52,19 @@ def torch_fcn(params, image, module):
     x, pools = tensor(image, 0, 3, 1, 2) * 255 - mean, []
     for block, (_, convs) in enumerate(BLOCKS, 1):
         for index in range(1, convs + 1):
-            pad = 100 if (block, index) == (1, 1) else 1
+            pad = 100 if (block, index) == (1, 1) and not module.padded else 1
             x = f.relu(conv(x, params["trunk"][f"conv{block}_{index}"], pad))
         x = torch.nn.MaxPool2d(2, 2, ceil_mode=True)(x)
         pools.append(x)
-    x = conv(f.relu(conv(f.relu(conv(x, params["fc6"])), params["fc7"])), params["score_fr"])
+    fc6 = f.relu(conv(x, params["fc6"], 3 if module.padded else 0))
+    x = conv(f.relu(conv(fc6, params["fc7"])), params["score_fr"])
+    if module.padded:  # deconvolutions padded by half of their stride put cells where the pools' cells lie
+        for name, pool, stride in (("upscore2", 3, 16), ("upscore_pool4", 2, 8)):
+            if module.stride <= stride:
+                skip = conv(pools[pool], params[f"score_pool{pool + 1}"])
+                x = cropped(deconv(x, 2, name), 1, *skip.shape[2:]) + skip
+        x = cropped(deconv(x, module.stride), module.stride // 2, *image.shape[1:3])
+        return x.detach().numpy().transpose(0, 2, 3, 1)
     weight = (0.01, 0.0001) if module.at_once else (1, 1)
     if module.stride <= 16:
         x = deconv(x, 2, "upscore2")
@@ -70,8 +78,17 @@ def torch_fcn(params, image, module):
 
 @pytest.mark.parametrize(
     "module",
-    [Net(32), Net(16), Net(8), Net(8, learn=True), Net(8, at_once=True)],
-    ids=["32s", "16s", "8s", "8s learnt", "8s at once"],
+    [
+        Net(32),
+        Net(16),
+        Net(8),
+        Net(8, learn=True),
+        Net(8, at_once=True),
+        Net(32, padded=True),
+        Net(8, padded=True),
+        Net(8, padded=True, learn=True),
+    ],
+    ids=["32s", "16s", "8s", "8s learnt", "8s at once", "32s padded", "8s padded", "8s padded learnt"],
 )
 def test_is_the_network_in_pytorch(module):
     variables = draw(module, IMAGE)
@@ -104,6 +121,10 @@ def test_parameters_of_the_paper():
     )
     assert count(stride=32) == 134_346_581 and count(stride=8) == 134_362_751
     assert count(stride=8, learn=True) == 134_362_751 + 2 * 4 * 4 * 21 * 21
+    fewer = (49 * 512 + 4096 + 1 + 1 + 21) * 4096 - (
+        49 * 512 + 512 + 1 + 1 + 21
+    ) * 512  # weights of fc6, fc7, score_fr, biases
+    assert count(stride=8, units=512, padded=True) == 134_362_751 - fewer
 
 
 def test_crops_put_every_cell_where_it_looks():
@@ -123,6 +144,17 @@ def test_crops_put_every_cell_where_it_looks():
     pool3 = (doubled - centres[3]) / 8
     crop[8] = 7.5 - doubled
     assert crop == fcn.CROP and (pool4, pool3) == (fcn.POOL4_CROP, fcn.POOL3_CROP)
+
+
+def test_padded_scores_lie_where_their_windows_do():
+    """Cell i of a pool is centred on the middle of its pixels; the deconvolutions must put its peak there."""
+    for stride in (32, 16, 8):
+        weights = triangle_matrix(6, 6 * stride, stride, 2 * stride, stride // 2)
+        for cell in range(1, 5):
+            pixels = np.flatnonzero(weights[:, cell])
+            assert pixels.mean() == np.arange(stride * cell, stride * (cell + 1)).mean()
+    doubled = triangle_matrix(6, 12, 2, 4, 1)  # two cells of the finer pool for each of the coarser
+    np.testing.assert_allclose(doubled[2:10] @ np.arange(6.0), (np.arange(2, 10) - 0.5) / 2)
 
 
 def test_a_stage_starts_from_the_stage_before():

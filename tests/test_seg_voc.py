@@ -1,0 +1,170 @@
+"""Rates, multipliers and policies of the networks on VOC, what each stage learns, and which labels are learnt."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import seg_camvid, seg_voc, seg_voc_deeplab, seg_voc_dilated, seg_voc_refinenet
+from pixlab import seg_task
+from pixlab.errors import UserError
+
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def moves(tx, names, steps=1, value=2.0, gradient=3.0):
+    """How far each parameter net/NAME, worth `value`, moves in each of the steps under a constant gradient."""
+    params, found = nested(names, value), []
+    grads, state = nested(names, gradient), tx.init(params)
+    for _ in range(steps):
+        updates, state = tx.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        flat = jax.tree_util.tree_leaves_with_path(updates)
+        by_name = {"/".join(key.key for key in path[1:]): float(x) for path, x in flat}
+        found.append([by_name[name] for name in names])
+    return np.array(found)
+
+
+def nested(names, value):
+    """Parameters of one network by their paths, all worth `value`."""
+    tree = {}
+    for name in names:
+        *folders, last = name.split("/")
+        functools.reduce(lambda at, key: at.setdefault(key, {}), folders, tree)[last] = jnp.float32(value)
+    return {"net": tree}
+
+
+def test_fcn_learns_biases_at_twice_the_rate_without_decay_a_hundredth_each_stage():
+    recipe = seg_voc.recipe(dataclasses.replace(seg_voc.CONFIGS["fcn8s"], width=1 / 64, source="blank:voc2012"))
+    assert [list(stage.objectives) for stage in recipe.stages] == [["fcn32s"], ["fcn16s"], ["fcn8s"]]
+    assert [stage.steps for stage in recipe.stages] == [100_000] * 3
+    names = ["trunk/conv1_1/kernel", "trunk/conv1_1/bias", "score_fr/kernel"]
+    decayed = 3 + 5e-4 * 2
+    for stage, rate in zip(recipe.stages, (1e-10, 1e-12, 1e-14), strict=True):
+        (objective,) = stage.objectives.values()
+        first, second = moves(objective.tx, names, steps=2)
+        np.testing.assert_allclose(first, -rate * np.array([decayed, 2 * 3, decayed]), rtol=1e-5)
+        np.testing.assert_allclose(second, 1.99 * first, rtol=1e-5)  # momentum 0.99
+
+
+def test_a_fixed_network_learns_its_scores_alone():
+    tx = seg_voc.optimiser(seg_voc.CONFIGS["fcn32s_fixed"], 1.0)
+    names = ["trunk/conv1_1/kernel", "fc6/bias", "score_fr/kernel", "score_fr/bias"]
+    np.testing.assert_allclose(moves(tx, names), [[0, 0, -3.001, -6]], rtol=1e-5)
+
+
+def test_each_stage_of_fcn_adds_scores_that_stay_zero_before():
+    settings = dataclasses.replace(seg_voc.CONFIGS["quick"], crop=(32, 40), size=(32, 40), width=1 / 64)
+    recipe = seg_voc.recipe(settings)
+    params, carry = jax.eval_shape(recipe.init, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: jnp.asarray(0.3 * rng.normal(size=x.shape), jnp.float32), params)
+    batch = {
+        "image": jnp.asarray(rng.uniform(size=(1, 32, 40, 3)), jnp.float32),
+        "label": jnp.asarray(rng.integers(0, 5, (1, 32, 40, 1)), jnp.int32),
+    }
+    moving = []
+    for stage in recipe.stages[:2]:
+        (objective,) = stage.objectives.values()
+        scores = {name: tree for name, tree in params["fcn"].items() if name.startswith("score_")}
+
+        def value(scores, of=objective):
+            return of.loss({"fcn": params["fcn"] | scores}, carry, batch, jax.random.key(0))[0]
+
+        grads = jit(jax.grad(value))(scores)
+        moving.append({name for name in grads if np.any(grads[name]["kernel"])})
+    assert moving == [{"score_fr"}, {"score_fr", "score_pool4"}]
+
+
+def test_deeplabs_last_layer_learns_ten_times_as_fast_and_the_rate_falls_by_a_power():
+    settings = dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], steps=4)
+    names = ["trunk/conv5_3/kernel", "fc6_12/bias", "fc8_12/kernel", "fc8_12/bias"]
+    found = moves(seg_voc_deeplab.optimiser(settings), names, steps=4)
+    value, speed = np.full(4, 2.0), np.zeros(4)
+    for step in range(4):
+        each = (3 + 5e-4 * np.array([value[0], 0, value[2], 0])) * [1, 2, 10, 20]
+        speed = 0.9 * speed + each
+        move = -1e-3 * (1 - step / 4) ** 0.9 * speed
+        np.testing.assert_allclose(found[step], move, rtol=1e-5)
+        value = value + move
+
+
+def test_the_first_deeplabs_rate_falls_in_steps():
+    tx = seg_voc_deeplab.optimiser(dataclasses.replace(seg_voc_deeplab.CONFIGS["large_fov_v1"], decay=0.0))
+    params = {"net": {"fc6_12": {"kernel": jnp.zeros(())}}}
+
+    def step(state, _):
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        return state, updates["net"]["fc6_12"]["kernel"]
+
+    _, found = jit(lambda: jax.lax.scan(step, tx.init(params), length=4001))()
+    np.testing.assert_allclose(found[jnp.array([1999, 2000, 4000])], [-1e-2, -1e-3, -1e-4], rtol=1e-4)  # 1 / (1 - 0.9)
+
+
+def test_resnets_normalisation_is_held():
+    names = ["trunk/bn1/scale", "trunk/conv1/kernel", "rate6/kernel", "rate6/bias"]
+    found = moves(seg_voc_deeplab.optimiser(seg_voc_deeplab.CONFIGS["resnet101"]), names)
+    np.testing.assert_allclose(found[0], -2.5e-4 * np.array([0, 3.001, 30.01, 60]), rtol=1e-5)
+    refine = moves(seg_voc_refinenet.optimiser(seg_voc_refinenet.CONFIGS["resnet50"]), [*names[:2], "adapt4/kernel"])
+    np.testing.assert_allclose(refine[0], -5e-4 * np.array([0, 0.3001, 3.001]), rtol=1e-5)
+
+
+def test_fcns_scores_have_a_rate_of_their_own_on_camvid():
+    settings = dataclasses.replace(seg_camvid.CONFIGS["fcn8s"], score_rate=50.0)
+    found = moves(seg_camvid.optimiser(settings), ["trunk/conv1_1/kernel", "fc6/kernel", "score_pool3/kernel"])
+    np.testing.assert_allclose(found[0], -1e-3 * 3.001 * np.array([1, 1, 50]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("cells", "every"), [(5, 8), (3, 16)])
+def test_deeplab_learns_the_labels_under_its_scores(cells, every):
+    settings = dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], source="blank:voc2012")
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 21, (1, 33, 33, 1)).astype(np.int32)
+    label[0, 0, :16] = 255
+    logits = rng.normal(size=(1, cells, cells, 21)).astype(np.float32)
+    value = seg_voc_deeplab.at_scores(settings, jnp.asarray(logits), {"label": jnp.asarray(label)})
+    terms = []
+    for i in range(cells):
+        for j in range(cells):
+            if (true := label[0, i * every, j * every, 0]) != 255:
+                terms.append(np.log(np.exp(logits[0, i, j]).sum()) - logits[0, i, j, true])
+    assert len(terms) < cells**2 and float(value) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_scores_lie_on_their_pixels():
+    cells = jnp.arange(3.0)[None, :, None, None] + 10 * jnp.arange(4.0)[None, None, :, None]
+    found = np.asarray(seg_task.enlarged(cells, (24, 32), stride=8, first=3.5))[0, :, :, 0]
+    for y in range(24):
+        for x in range(32):
+            row, column = np.clip((y - 3.5) / 8, 0, 2), np.clip((x - 3.5) / 8, 0, 3)
+            assert found[y, x] == pytest.approx(row + 10 * column, abs=1e-5)
+
+
+@pytest.mark.parametrize("module", [seg_voc, seg_voc_deeplab])
+def test_published_rows_are_of_the_named_networks(module):
+    for name in module.PUBLISHED:
+        assert module.row(module.CONFIGS[name]) == name
+        assert all(0 < x < 1 for row in module.published(module.CONFIGS[name]).values() for x in row.values())
+        assert module.published(dataclasses.replace(module.CONFIGS[name], source="rooms")) == {}
+    assert seg_voc.published(seg_voc.CONFIGS["fcn8s"])["FCN-8s, CVPR"]["label/mean_iu"] == pytest.approx(0.627)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (dataclasses.replace(seg_voc.CONFIGS["fcn8s"], strides=(8, 16)), "--strides must be one of 32 | 32 16"),
+        (dataclasses.replace(seg_voc.CONFIGS["alexnet"], strides=(32, 16)), "--strides must be one of 32,"),
+        (dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], crop=(320, 320)), "multiples of 8 and one more"),
+        (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], crop=(372, 500)), "larger than 372"),
+        (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], context="basic"), "--context-steps"),
+        (dataclasses.replace(seg_camvid.CONFIGS["unet"], init="hed:x.h5"), "--net fcn8s"),
+        (dataclasses.replace(seg_camvid.CONFIGS["unet"], shrink=0.0), "--shrink 0.0"),
+    ],
+)
+def test_wrong_options(config, words):
+    with pytest.raises(UserError, match=words.replace("|", r"\|")):
+        config.check()
