@@ -110,8 +110,8 @@ CONFIGS = {
         optimiser="adam", lr=2e-3, batch=8, steps=300, thresholds=19, save_every=100,
     ),
     "few": Config(
-        train="train", crop=(224, 224), width=0.25, normalisation="pixels", optimiser="adam", lr=1e-3, batch=4,
-        steps=1200, thresholds=19, save_every=100,
+        train="train", crop=(224, 224), scales=(1.0,), width=0.25, normalisation="pixels", optimiser="adam", lr=5e-4,
+        batch=4, steps=2500, thresholds=19, save_every=100,
     ),
     "hed": PAPER,
     "published": dataclasses.replace(PAPER, batch=1, accumulate=1, weights="hed_bsds500.weights.h5", lr=0.0, steps=1),
