@@ -28,9 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.ndimage import gaussian_filter1d
 
-from pixlab import pictures
+from pixlab import baselines, pictures
 from pixlab.core import Aux, Batch, Nets, Objective, Recipe, Stage
 from pixlab.data.boundary_sets import open_boundaries
 from pixlab.data.edge_examples import scored_example, turned_window
@@ -49,7 +48,6 @@ from pixlab.run import Experiment
 from pixlab.tiles import Tiles
 
 NET = "hed"
-BLUR = 2.0  # pixels: standard deviation of the Gaussian under the gradient that needs no network
 PUBLISHED = {
     "HED, the paper": {"boundary/ods": 0.782},
     "HED, the release's weights": {"boundary/ods": 0.790, "boundary/ois": 0.808},
@@ -173,22 +171,9 @@ def data(config: Config) -> Data:
     return Data(batch=config.batch, splits=splits, workers=config.workers)
 
 
-def gradient(config: Config, data: Data) -> dict[str, Any]:
-    """What needs no network, where one was trained: how steeply the photo's smoothed luminance rises."""
-
-    def predict(params: Nets, carry: Nets, batch: Batch) -> Batch:
-        light = batch["image"] @ jnp.asarray([0.299, 0.587, 0.114])
-        sizes = light.shape[1:]
-        smooth, slope = (
-            [jnp.asarray(gaussian_filter1d(np.eye(n), BLUR, 0, order, mode="nearest"), jnp.float32) for n in sizes]
-            for order in (0, 1)
-        )
-        dy = jnp.einsum("ih,jw,bhw->bij", slope[0], smooth[1], light)
-        dx = jnp.einsum("ih,jw,bhw->bij", smooth[0], slope[1], light)
-        steepest = 1 / (BLUR * np.sqrt(2 * np.pi))  # of a step from black to white
-        return {"edge": jnp.minimum(1.0, (dx**2 + dy**2) ** 0.25 / steepest**0.5)[..., None]}  # the root spreads them
-
-    return {"gradient": predict} if config.lr else {}
+def answers(config: Config, data: Data) -> dict[str, Any]:
+    """What needs no network, where one is trained: how steep the photo is."""
+    return {"gradient": baselines.steepness} if config.lr else {}
 
 
 def render(example: Example, prediction: Batch) -> dict[str, np.ndarray]:
@@ -231,7 +216,7 @@ experiment = Experiment(
     CONFIGS,
     recipe,
     data,
-    baselines=gradient,
+    baselines=answers,
     published=published,
     paper="hed",
     about=ABOUT,

@@ -28,9 +28,9 @@ from pixlab.run import PATIENT, Experiment, find_experiment
 EXPERIMENTS = (
     "depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu", "pose_flic", "pose_lsp",
     "pose_flic_cascade", "pose_hourglass", "pose_deeppose", "pose_paf", "sr_t91", "sr_div2k", "srgan_div2k",
-    "perceptual_sr", "perceptual_style", "color_imagenet",
+    "perceptual_sr", "perceptual_style", "color_imagenet", "boundary_bsds",
 )  # fmt: skip
-LAPTOP = ("quick", "frames", "few")  # what configs for machines without accelerators begin with
+LAPTOP = ("quick", "frames", "few", "published")  # what configs for machines without accelerators begin with
 COLUMNS = (
     "config", "batch", "a chip", "size", "parameters", "GiB a chip", "TFLOP a step", "ms a step", "images/s",
     "time", "largest batch",

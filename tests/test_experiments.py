@@ -13,8 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from pixlab import core, plan
+from pixlab.data.boundary_sets import outlines, packed
 from pixlab.data.figures import JOINTS, figure
-from pixlab.data.images import write_depth_png
+from pixlab.data.images import encode_png, write_depth_png
 from pixlab.data.pipeline import examples
 from pixlab.data.rooms import frame
 from pixlab.errors import UserError
@@ -37,6 +38,7 @@ OWN = {
     "srgan_div2k": dict(blocks=1, width=4, patch=8, warm_steps=1, steps=1),
     "perceptual_sr": dict(blocks=1, width=4, patch=8),
     "seg_camvid": dict(size=(48, 64), crop=(32, 48), width=1 / 32),
+    "boundary_bsds": dict(crop=(32, 32), width=1 / 32, thresholds=3),
     "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
 PHOTOS = ("sr", "perceptual_", "color_")  # what experiments on photos alone begin with
@@ -104,6 +106,19 @@ def labels(tmp_path_factory) -> str:
     return f"label_folder:{folder}"
 
 
+@pytest.fixture(scope="module")
+def boundaries(tmp_path_factory) -> str:
+    """A source of four rooms whose outlines two people drew."""
+    folder = tmp_path_factory.mktemp("boundaries")
+    for seed in range(4):
+        room = frame(seed, height=80, width=104)
+        at = folder / ("train" if seed < 3 else "test")
+        at.mkdir(exist_ok=True)
+        Image.fromarray(room["image"]).save(at / f"{seed}.png")
+        (at / f"{seed}_gt.png").write_bytes(encode_png(packed(outlines(room["label"]).repeat(2, -1))))
+    return f"boundary_folder:{folder}"
+
+
 @pytest.fixture(autouse=True)
 def data_here(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
@@ -118,13 +133,13 @@ def shrunk(experiment, name, source, folder):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, tmp_path):
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, boundaries, tmp_path):
     from pixlab import cli
     from pixlab.train import Stopped, StopRequest
 
     experiment = EXPERIMENTS[name]
     source = people if name.startswith("pose_") else photos if name.startswith(PHOTOS) else frames
-    source = labels if name.startswith("seg_") else source
+    source = labels if name.startswith("seg_") else boundaries if name.startswith("boundary_") else source
     whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
         patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")

@@ -74,8 +74,8 @@ def boundary_scores(pooled: Float[np.ndarray, "t 4"], best: Float[np.ndarray, " 
     "ods": F at the best threshold for all, points between two thresholds included (recall and precision linear in 100
     steps), with "ods_precision", "ods_recall" and "ods_threshold"; "ois": F of the counts at each picture's best;
     "ap": precision at recalls 0, 0.01, ..., 1 that occur, summed and divided by 100 as the toolbox does (101 would be
-    right), 0 for a curve of one point; "r50": recall at precision 0.5, or at the least precision if it is higher, NaN
-    if it is never so high. Of points of equal recall the lowest threshold counts.
+    right), 0 for a curve of one point; "r50": recall at precision 0.5, or at the least precision if it is higher, 0 if
+    it is never so high (the toolbox has NaN). Of points of equal recall the lowest threshold counts.
     """
     recall, precision, _ = _scores(pooled)
     step = np.linspace(0, 1, 100)[None]
@@ -88,7 +88,7 @@ def boundary_scores(pooled: Float[np.ndarray, "t 4"], best: Float[np.ndarray, " 
     if len(recall) > 1:
         ap = np.nansum(np.interp(np.arange(101) / 100, recall, precision, left=np.nan, right=np.nan)) / 100
     levels, first = np.unique(precision[::-1], return_index=True)
-    r50 = np.interp(max(levels[0], 0.5), levels, recall[::-1][first], right=np.nan)
+    r50 = np.interp(max(levels[0], 0.5), levels, recall[::-1][first], right=0.0)
     named = {
         "ods": between[at],
         "ods_precision": lines[1][at],
