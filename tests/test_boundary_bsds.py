@@ -139,8 +139,9 @@ def test_rates_of_the_release():
     config = dataclasses.replace(boundary_bsds.PAPER, drop=1)
     params = {"hed": draw(HED(1 / 32), jnp.zeros((1, 16, 16, 3)))["params"]}
     tx, ones = boundary_bsds.optimiser(config), jax.tree.map(jnp.ones_like, params)
-    first, state = tx.update(ones, tx.init(params), params)
-    second, _ = tx.update(ones, state, params)
+    update = jit(tx.update)
+    first, state = update(ones, tx.init(params), params)
+    second, _ = update(ones, state, params)
     rates = {"conv1_1": 1, "conv4_3": 1, "conv5_1": 100, "conv5_3": 100, "side1": 0.01, "side5": 0.01, "fuse": 0.001}
     for layer, rate in rates.items():
         before, after, later = ((x["hed"]["trunk"] | x["hed"])[layer] for x in (params, first, second))
