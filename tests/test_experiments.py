@@ -13,8 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from pixlab import core, plan
+from pixlab.data.boundary_sets import outlines, packed
 from pixlab.data.figures import JOINTS, figure
-from pixlab.data.images import write_depth_png
+from pixlab.data.images import encode_png, write_depth_png
 from pixlab.data.membranes import room_frame
 from pixlab.data.pipeline import examples
 from pixlab.data.rooms import frame
@@ -45,9 +46,13 @@ OWN = {
     "seg_voc_refinenet": dict(size=(32, 48), crop=(32, 48), width=1 / 32),
     "seg_ade": dict(size=(32, 48), crop=(32, 48), width=1 / 32),
     "seg_pet": dict(size=(32, 48), crop=(32, 48)),
+    "boundary_bsds": dict(crop=(32, 32), width=1 / 32, thresholds=3),
     "perceptual_style": dict(blocks=1, width=4, size=32, vgg_width=1 / 16),
 }
-PHOTOS = ("sr", "perceptual_", "color_")  # what experiments on photos alone begin with
+SOURCES = {  # fixture of the data, by what an experiment's name begins with; frames if nothing fits
+    "pose_": "people", "sr": "photos", "perceptual_": "photos", "color_": "photos", "seg_": "labels",
+    "membrane_": "membranes", "boundary_": "boundaries",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,6 +128,19 @@ def membranes(tmp_path_factory) -> str:
     return f"isbi2012:{folder}"
 
 
+@pytest.fixture(scope="module")
+def boundaries(tmp_path_factory) -> str:
+    """A source of four rooms whose outlines two people drew."""
+    folder = tmp_path_factory.mktemp("boundaries")
+    for seed in range(4):
+        room = frame(seed, height=80, width=104)
+        at = folder / ("train" if seed < 3 else "test")
+        at.mkdir(exist_ok=True)
+        Image.fromarray(room["image"]).save(at / f"{seed}.png")
+        (at / f"{seed}_gt.png").write_bytes(encode_png(packed(outlines(room["label"]).repeat(2, -1))))
+    return f"boundary_folder:{folder}"
+
+
 @pytest.fixture(autouse=True)
 def data_here(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
@@ -137,13 +155,13 @@ def shrunk(experiment, name, source, folder):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_trains_saves_resumes_bit_for_bit_and_predicts(name, frames, people, photos, labels, membranes, tmp_path):
+def test_trains_saves_resumes_bit_for_bit_and_predicts(name, request, tmp_path):
     from pixlab import cli
     from pixlab.train import Stopped, StopRequest
 
     experiment = EXPERIMENTS[name]
-    source = people if name.startswith("pose_") else photos if name.startswith(PHOTOS) else frames
-    source = labels if name.startswith("seg_") else membranes if name.startswith("membrane_") else source
+    kind = next((fixture for prefix, fixture in SOURCES.items() if name.startswith(prefix)), "frames")
+    source = request.getfixturevalue(kind)
     whole = cli.execute(experiment, "quick", shrunk(experiment, "quick", source, tmp_path / "whole"))
     with pytest.MonkeyPatch.context() as patch:  # as if SIGTERM came in the first step
         patch.setattr(StopRequest, "at", lambda self, step: "SIGTERM")

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import Float32, Integer, UInt8, UInt16
 
 from pixlab.data.images import read_bytes, read_image, read_label_png
+from pixlab.data.label_sets import RoomsLabels
 from pixlab.data.photos import pictures_in
 from pixlab.data.pipeline import Example, Source
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
 
-SOURCES = "bsds500 and boundary_folder:PATH"
+SOURCES = "rooms, bsds500 and boundary_folder:PATH"
 MOST = 16  # annotators of a picture: bits of a mask
 LAYOUTS = "images/SPLIT/NAME.jpg with groundTruth/SPLIT/NAME.mat, or SPLIT/NAME.jpg with SPLIT/NAME_gt.png"
 
@@ -37,6 +38,8 @@ def open_boundaries(name: str, split: str) -> Source:
     kind, _, path = name.partition(":")
     if kind == BLANK:
         return [{"image": np.full((321, 481, 3), 128, np.uint8), "boundaries": np.ones((321, 481, 5), np.uint8)}]
+    if name == "rooms":
+        return RoomsBoundaries(split)
     if kind == "boundary_folder" and path:
         return BoundaryFolder(path, split)
     if name == "bsds500":
@@ -101,6 +104,29 @@ def boundary_frame(image: np.ndarray, boundaries: np.ndarray, *, name: str, trut
         (h, w), (bh, bw) = image.shape[:2], boundaries.shape[:2]
         raise UserError(f"{name} is {w}x{h} but its boundaries {truth} are {bw}x{bh}; the two must have one size")
     return {"image": image, "boundaries": boundaries}
+
+
+def outlines(label: Integer[np.ndarray, "h w 1"]) -> UInt8[np.ndarray, "h w 1"]:
+    """1 at pixels whose label is not that of the one to the right or of the one below: lines of one pixel."""
+    other = np.zeros(label.shape, bool)
+    other[:-1] = label[:-1] != label[1:]
+    other[:, :-1] |= label[:, :-1] != label[:, 1:]
+    return other.astype(np.uint8)
+
+
+class RoomsBoundaries:
+    """Pictures of the built-in rooms with the outlines of their labels, as one annotator drew them."""
+
+    def __init__(self, split: str):
+        self._labels = RoomsLabels(split)
+        self.record_name, self.remedy = self._labels.record_name, self._labels.remedy
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Example:
+        frame = self._labels[index]
+        return {"image": frame["image"], "boundaries": outlines(frame["label"])}
 
 
 class Drawn(NamedTuple):

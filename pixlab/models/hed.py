@@ -26,17 +26,19 @@ class HED(nn.Module):
     """RGB [b, h, w, 3] in [0, 1] -> logits [b, h, w, 1] that a pixel lies on an edge: "side1" to "side5" and "fuse".
 
     The side outputs start at zero and the sum with 0.2 of each. The release's final map is the mean of the sigmoids of
-    all six. `width` scales the channels of the trunk; 14,716,171 parameters at width 1.
+    all six. `mean`, `std`: the input normalisation, the release's by default. `width` scales the channels of the
+    trunk; 14,716,171 parameters at width 1.
     """
 
     width: float = 1.0
     mean: Sequence[float] = CAFFENET_MEAN
+    std: Sequence[float] = CAFFE_STD
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w 3"], train: bool = False) -> dict[str, Float[Array, "b h w 1"]]:
         trunk = VGG16(
-            self.width, self.mean, CAFFE_STD, kernel_init=self.kernel_init, around=MARGIN - 1, ceil=True, name="trunk"
+            self.width, self.mean, self.std, kernel_init=self.kernel_init, around=MARGIN - 1, ceil=True, name="trunk"
         )
         features, sides, (h, w) = trunk(image), {}, image.shape[1:3]
         for index, (stride, crop) in enumerate(CROP.items(), 1):

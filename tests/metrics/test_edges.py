@@ -35,11 +35,11 @@ def test_a_curve_of_two_points_by_hand():
     assert scores["r50"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("low", "high", "r50"), [(0.4, 0.8, 0.75), (0.6, 0.8, 0.8), (0.2, 0.4, np.nan)])
+@pytest.mark.parametrize(("low", "high", "r50"), [(0.4, 0.8, 0.75), (0.6, 0.8, 0.8), (0.2, 0.4, 0.0)])
 def test_recall_at_half_precision(low, high, r50):
     """Recall 0.8 at the low precision, 0.6 at the high one: a quarter of the way from 0.4 to 0.8 it is 0.75."""
     counts = curve((30, [80, 100, 100 * low, 100]), (69, [60, 100, 100 * high, 100]))
-    assert boundary_scores(counts, best_counts(counts))["r50"] == pytest.approx(r50, nan_ok=True)
+    assert boundary_scores(counts, best_counts(counts))["r50"] == pytest.approx(r50)
 
 
 def test_each_picture_has_its_own_best_threshold():
@@ -72,6 +72,14 @@ def test_counts_by_hand():
     np.testing.assert_array_equal(high, [20, 31, 10, 10])
     np.testing.assert_array_equal(none, [0, 31, 0, 0])
     assert boundary_counts(edges, truth, tolerance=0.5 / 50)[0, 0] == 0
+
+
+def test_fewer_thresholds_are_some_of_them():
+    rng = np.random.default_rng(0)
+    edges, truth = rng.random((20, 30)), rng.random((20, 30, 2)) < 0.1
+    few, all_ = (boundary_counts(edges, truth, thresholds=n) for n in (9, 99))
+    np.testing.assert_array_equal(few, all_[9::10])
+    assert boundary_scores(curve((99, [1, 2, 1, 1]))[:9], few[0])["ods_threshold"] == pytest.approx(0.1)
 
 
 def test_an_edge_may_be_any_annotators():

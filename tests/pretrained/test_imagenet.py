@@ -16,7 +16,7 @@ from pixlab.models.eigen_fergus import Scale1
 from pixlab.models.part_affinity import BLOCKS
 from pixlab.models.resnet import ResNet
 from pixlab.models.vgg import VGG, VGG16, VGGFeatures
-from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from pixlab.nn.normalise import CAFFE_MEAN, CAFFE_STD, CAFFENET_MEAN, IMAGENET_MEAN, IMAGENET_STD
 from pixlab.pretrained import imagenet
 from pixlab.pretrained.files import read_weights
 
@@ -321,11 +321,11 @@ def test_hed_trunk_reads_bgr_of_255(std, tmp_path):
             file[f"{name}/1"] = conv.bias.detach().numpy()
         for side in (*(f"dsn{i}" for i in range(1, 6)), "fuse"):
             file[f"{side}/vars/0"] = rng.normal(size=(1, 1, 5, 1))
-    mean = IMAGENET_MEAN if std is IMAGENET_STD else CAFFE_MEAN
+    mean = IMAGENET_MEAN if std is IMAGENET_STD else CAFFENET_MEAN
     how, module = {"mean": mean, "std": std}, VGG16(0.125, mean, std)
     params, _ = imagenet.hed(read_weights(tmp_path / "hed.h5"), draw(module, jnp.asarray(IMAGE))["params"], **how)
     ours = jax.jit(module.apply)({"params": params}, IMAGE)
-    bgr = 255 * IMAGE[..., ::-1] - np.float32([103.939, 116.779, 123.68])
+    bgr = 255 * IMAGE[..., ::-1] - np.float32([104.00699, 116.66877, 122.67892])
     with torch.no_grad():
         theirs = net.maps(torch.from_numpy(bgr.transpose(0, 3, 1, 2).copy()))
     inside = slice(2, -2) if std is IMAGENET_STD else slice(None)  # padding is another colour
