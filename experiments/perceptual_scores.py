@@ -20,7 +20,7 @@ import tyro
 
 from pixlab import mesh
 from pixlab.data.photos import open_photos
-from pixlab.data.pipeline import eval_batches
+from pixlab.data.pipeline import Split, eval_batches
 from pixlab.errors import NoSplit, UserError
 from pixlab.evaluate import Evaluator
 from pixlab.metrics.lpips import lpips_metric
@@ -57,7 +57,8 @@ def scores(command: Command) -> dict[str, float | str]:
     """What is printed, by name. Raises UserError for a run of something else, and without a prior."""
     run = Run.open(command.run)
     if not isinstance(run.config, SuperresOptions) or any(name.startswith("luminance") for name in run.recipe.metrics):
-        raise UserError(f"{command.run}: give a run of super-resolution of colours")
+        makers = "sr_div2k, srgan_div2k or perceptual_sr"
+        raise UserError(f"{command.run}: give a run of super-resolution of colours, by {makers}")
     if bool(command.prior) == bool(command.pristine):
         raise UserError("give either --prior FILE or --pristine photos:PATH")
     if bool(command.alexnet) != bool(command.lpips):
@@ -91,7 +92,8 @@ def luminances(photos: str) -> Iterator[np.ndarray]:
         source = open_photos(photos, "all" if photos.startswith("photos:") else "train")
     except NoSplit:
         source = open_photos(photos, "test")
-    return (scored(source[index]["image"] / 255) for index in range(len(source)))
+    split = Split(source, lambda photo: {"luminance": scored(photo["image"] / 255)})
+    return (split.example(index)["luminance"] for index in range(len(source)))
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -17,9 +17,8 @@ import tyro
 
 from experiments.sr_published import published
 from pixlab import mesh, shipped
-from pixlab.data.pipeline import eval_batches
 from pixlab.errors import UserError
-from pixlab.evaluate import Evaluator, Predict
+from pixlab.evaluate import Evaluator, Predict, scored_batches
 from pixlab.predict_command import note
 from pixlab.records import public
 from pixlab.run import Run
@@ -101,7 +100,7 @@ def variants(name: str, run: Run, ensemble: bool) -> list[tuple[str, Run]]:
 
 def scores(run: Run, predict: Predict) -> dict[str, float]:
     """{"psnr", "ssim"} of what `predict` makes of the run's test photos."""
-    found = Evaluator(predict, run.recipe.metrics, run.mesh)(run.state, eval_batches(run.data(), "test"))
+    found = Evaluator(predict, run.recipe.metrics, run.mesh)(run.state, scored_batches(run.data(), "test"))
     return {name.rpartition("/")[2]: value for name, value in found.items()}
 
 

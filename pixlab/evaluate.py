@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,8 +14,10 @@ from pixlab import core
 from pixlab.core import Batch, Nets, Recipe, State
 from pixlab.data.pipeline import WEIGHT, Data, Example, eval_batches
 from pixlab.errors import UserError
+from pixlab.hosts import first_host
 from pixlab.log import Log
 from pixlab.mesh import everywhere, on_one_device, replicated, share_batch, wait_on_cpu
+from pixlab.progress import told
 
 Predict = Callable[[Nets, Nets, Batch], Batch]
 PICTURES = 4  # examples of the test split that are drawn each time
@@ -62,6 +64,14 @@ class Evaluator:
             out = self._score_alone(*on_one_device((*whole, batch), self._mesh))
         wait_on_cpu(out)
         return out
+
+
+def scored_batches(data: Data, split: str) -> Iterator[Example]:
+    """`eval_batches` of a split, of which standard error says how far it is where that takes long."""
+    one = data.splits[split]
+    unit, counted = ("image", "images") if one.alone else ("batch", "batches")
+    total = -(-len(one.source) // (1 if one.alone else data.batch))
+    return told(eval_batches(data, split), total, unit=unit, counted=counted, active=first_host())
 
 
 def draw(recipe: Recipe, data: Data, state: State, log: Log, evaluate: Evaluator, step: int) -> None:

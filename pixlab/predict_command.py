@@ -110,6 +110,8 @@ def write(path: pathlib.Path, put: Callable[[io.BufferedIOBase], Any], *, keep: 
 
     Raises UserError where that fails or, with `keep`, where another one is.
     """
+    if path.parent.is_file():
+        raise UserError(f"{path.parent}: is a file; give another folder with --out")
     partial = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

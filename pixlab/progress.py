@@ -6,10 +6,11 @@ import collections
 import io
 import sys
 import time
-from collections.abc import Callable
-from typing import SupportsFloat
+from collections.abc import Callable, Iterable, Iterator
+from typing import SupportsFloat, TypeVar
 
 _WINDOW = 30.0  # seconds over which speed is averaged
+Item = TypeVar("Item")
 
 
 def duration(seconds: float) -> str:
@@ -111,3 +112,25 @@ class Progress:
             self._bar.close()
             self._bar = None
             self._active = False
+
+
+def told(
+    items: Iterable[Item],
+    total: int,
+    *,
+    unit: str,
+    counted: str,
+    active: bool = True,
+    after: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """The items, one `unit` each; once `after` seconds have gone standard error says how many of `total` are done."""
+    began, progress = clock(), None
+    for done, item in enumerate(items):
+        yield item
+        if active and progress is None and clock() - began > after:
+            progress = Progress(total, start=done, unit=unit, counted=counted, clock=clock)
+        if progress is not None:
+            progress.update(done + 1, "", None, 1)
+    if progress is not None:
+        progress.close()

@@ -18,9 +18,9 @@ import numpy as np
 from pixlab import shipped
 from pixlab.checkpoint import restore_for_use
 from pixlab.core import Batch, Nets, Recipe, State, eval_params
-from pixlab.data.pipeline import Data, Example, eval_batches
+from pixlab.data.pipeline import Data, Example
 from pixlab.errors import UserError
-from pixlab.evaluate import Evaluator, Predict
+from pixlab.evaluate import Evaluator, Predict, scored_batches
 from pixlab.mesh import everywhere, make_mesh, one_cpu
 from pixlab.options import Options
 from pixlab.provenance import provenance
@@ -142,7 +142,7 @@ class Run:
         if split not in data.splits:
             raise UserError(f"no split '{split}'; this data has: {', '.join(data.splits)}")
         predict = predict_after(self.recipe, int(self.state.step))
-        return Evaluator(predict, scored.recipe.metrics, self.mesh)(self.state, eval_batches(data, split))
+        return Evaluator(predict, scored.recipe.metrics, self.mesh)(self.state, scored_batches(data, split))
 
     def predict(
         self, photos: Iterable[np.ndarray], *, batch: int = 8, maps: bool = True, progress: bool = False

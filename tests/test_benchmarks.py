@@ -17,10 +17,10 @@ def test_both_have_as_many_parameters_and_outputs(name):
     from experiments.benchmarks.torch_nets import NETS
 
     _, h, w, c = SHAPES[name]
-    ours, params = jax.eval_shape(pixlab_net(name).init_with_output, jax.random.key(0), jnp.zeros((1, h, w, c)))
+    ours, variables = jax.eval_shape(pixlab_net(name).init_with_output, jax.random.key(0), jnp.zeros((1, h, w, c)))
     with torch.device("meta"):
         theirs = NETS[name]()
         answer = theirs(torch.zeros(1, c, h, w))
     counted = sum(x.numel() for x in theirs.parameters()) + OURS_ALONE.get(name, 0)
-    assert counted == sum(x.size for x in jax.tree.leaves(params))
+    assert counted == sum(x.size for x in jax.tree.leaves(variables["params"]))
     assert (1, *answer.shape[2:], answer.shape[1]) == ours.shape

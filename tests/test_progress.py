@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from pixlab.progress import Progress, duration
+from pixlab.progress import Progress, duration, told
 
 
 class Terminal(io.StringIO):
@@ -89,3 +89,13 @@ def test_output_to_a_file_has_no_control_characters():
 def test_inactive_is_silent():
     assert run(io.StringIO(), Clock(), active=False) == ""
     assert run(Terminal(), Clock(), active=False) == ""
+
+
+@pytest.mark.parametrize(("pause", "lines"), [(0.5, []), (4.0, ["batch 3/6", "batch 6/6  0.25 batches/s"])])
+def test_what_takes_long_tells_how_far_it_is(pause, lines, capsys):
+    clock, seen = Clock(), []
+    for item in told("abcdef", 6, unit="batch", counted="batches", clock=clock):
+        clock.now += pause
+        seen.append(item)
+    assert seen == list("abcdef")
+    assert capsys.readouterr().err.splitlines() == lines

@@ -111,7 +111,7 @@ def test_pictures_of_what_runs_make(runs, folder, tmp_path, capsys, monkeypatch)
         np.testing.assert_array_equal(panel.image, image[top : top + 64, left : left + 64])
     for wrong, line in (
         ([*words, "1"], "has photos 0 to 0"),
-        ([*words, "0", "--out", str(folder / "0.png" / "x.png")], "cannot be written"),
+        ([*words, "0", "--out", str(folder / "0.png" / "x.png")], "0.png: is a file"),
         (["srcnn-x3", *words, "0"], "these have 2, 3"),
     ):
         with pytest.raises(SystemExit):
@@ -151,3 +151,9 @@ def test_options_that_do_not_go_together(runs, options, message):
 def test_other_runs_are_refused(runs):
     with pytest.raises(UserError, match="of colours"):
         perceptual_scores.scores(perceptual_scores.Command(str(runs / "grey"), pristine="photos:x"))
+
+
+def test_a_pristine_photo_that_is_too_small_is_named(runs, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "eight.png")
+    with pytest.raises(UserError, match=r"eight\.png: nothing is left of 8x8 pixels"):
+        perceptual_scores.scores(perceptual_scores.Command(str(runs / "colour"), pristine=f"photos:{tmp_path}"))

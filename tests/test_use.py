@@ -200,6 +200,7 @@ def test_predict_says_what_is_wrong(run, photos, tmp_path, capfd):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "under"):
         assert "give another folder with --out" in fails(capfd, "predict", run.folder, good, "--out", out)
+    assert "file: is a file;" in fails(capfd, "predict", run.folder, good, "--out", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
     assert "no photos" in fails(capfd, "predict", run.folder)
     assert "no run here" in fails(capfd, "predict", tmp_path, good)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from pixlab.models.edsr import EDSR
 from pixlab.models.eigen_fergus import Scale1, Scale2
 from pixlab.models.fsrcnn import FSRCNN
+from pixlab.models.segnet import SegNet
+from pixlab.models.segnet_basic import SegNetBasic
 from pixlab.models.srcnn import SRCNN
 from pixlab.models.unet import UNet
 from pixlab.models.vdsr import VDSR
@@ -48,6 +50,8 @@ def pixlab_net(name: str) -> nn.Module:
         "vgg16": Encoder(),
         "edsr": Block(),
         "alexnet": EigenFergus(),
+        "segnet": SegNet(11),
+        "segnet_basic": SegNetBasic(11),
         "srcnn_915": SRCNN((9, 1, 5)),
         "fsrcnn": FSRCNN(3),
         "vdsr": VDSR(),

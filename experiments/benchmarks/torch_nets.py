@@ -1,5 +1,7 @@
 """The networks of pixlab_nets.py in PyTorch: the same layers, so that only the frameworks differ."""
 
+from itertools import pairwise, starmap
+
 import torch
 from torch import nn
 from torch.nn import functional as f
@@ -88,6 +90,56 @@ class EigenFergus(nn.Module):
         return torch.cat([self.depth(x), normals * torch.rsqrt((normals**2).sum(1, True) + 1e-4)], 1)
 
 
+def norm_conv(channels_in: int, channels: int, window: int = 3) -> nn.Sequential:
+    """Convolution that keeps the size, then batch normalisation."""
+    conv = nn.Conv2d(channels_in, channels, window, padding=window // 2)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels, momentum=0.1))
+
+
+def there_and_back(x: torch.Tensor, down: nn.ModuleList, up: nn.ModuleList) -> torch.Tensor:
+    """Encoders with pooling after each, decoders with unpooling before each."""
+    pools = []
+    for convs in down:
+        x = convs(x)
+        size = x.shape[2:]
+        x, places = f.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+        pools.append((places, size))
+    for convs in up:
+        places, size = pools.pop()
+        x = convs(f.max_unpool2d(x, places, 2, output_size=size))
+    return x
+
+
+class SegNet(nn.Module):
+    """pixlab.models.segnet.SegNet for 11 classes."""
+
+    def __init__(self):
+        super().__init__()
+        blocks = (3, 64, 64), (64, 128, 128), (128, *[256] * 3), (256, *[512] * 3), (512, *[512] * 3)
+        layer = lambda a, b: nn.Sequential(norm_conv(a, b), nn.ReLU(True))  # noqa: E731
+        self.down = nn.ModuleList(nn.Sequential(*starmap(layer, pairwise(w))) for w in blocks)
+        up = [list(starmap(layer, pairwise(w[::-1]))) for w in blocks]
+        up[0][-1] = nn.Conv2d(64, 11, 3, padding=1)
+        self.up = nn.ModuleList(nn.Sequential(*convs) for convs in reversed(up))
+
+    def forward(self, x):
+        return there_and_back(255 * x, self.down, self.up)
+
+
+class SegNetBasic(nn.Module):
+    """pixlab.models.segnet_basic.SegNetBasic for 11 classes."""
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        self.norm = nn.LocalResponseNorm(5)
+        self.down = nn.ModuleList(nn.Sequential(norm_conv(n, width, 7), nn.ReLU(True)) for n in (3, *[width] * 3))
+        self.up = nn.ModuleList(norm_conv(width, width, 7) for _ in range(4))
+        self.out = nn.Conv2d(width, 11, 1)
+
+    def forward(self, x):
+        return self.out(there_and_back(self.norm(255 * x), self.down, self.up))
+
+
 def srcnn_915() -> nn.Module:
     """pixlab.models.srcnn.SRCNN, 9-1-5 without padding."""
     return nn.Sequential(relu_conv(1, 64, 9, padding=0), relu_conv(64, 32, 1, padding=0), nn.Conv2d(32, 1, 5))
@@ -129,5 +181,6 @@ class EDSR(nn.Module):
 
 NETS = {
     "unet": UNet, "srcnn": srcnn, "vgg16": vgg16, "edsr": EDSRBlock, "alexnet": EigenFergus,
+    "segnet": SegNet, "segnet_basic": SegNetBasic,
     "srcnn_915": srcnn_915, "fsrcnn": fsrcnn, "vdsr": VDSR, "edsr_baseline": EDSR,
 }  # fmt: skip

@@ -131,6 +131,6 @@ ENTRIES = (
     folder_entry(
         "photos",
         "your own folder of photos; in folders train/ and test/, or every tenth is for testing",
-        "a folder of PNG, JPEG, BMP, WebP, TIFF files, and folders of them",
+        "a folder of PNG, JPEG, BMP, WebP, TIFF, GIF, PPM, PGM files, and folders of them",
     ),
 )  # fmt: skip

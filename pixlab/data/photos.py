@@ -140,7 +140,8 @@ class PhotoFolder:
     def __init__(self, folder: str | os.PathLike, split: str = "all"):
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
-            raise UserError(f"{self.folder}: no such folder; give photos:PATH with the folder that has the photos")
+            what = "is a file" if self.folder.exists() else "no such folder"
+            raise UserError(f"{self.folder}: {what}; give photos:PATH with the folder that has the photos")
         if split not in ("train", "test", "all"):
             raise NoSplit(f"{self.folder}: no split '{split}'; it has train, test and all")
         names = pictures_in(self.folder)

@@ -56,6 +56,7 @@ def superres_data(
     apart(source, test)
     if "general100" in split_names(source) and "general100" in split_names(test):
         raise UserError("general100 has no photos of its own to test on; give another --test")
+    tests = open_apart(test, "test", source)
     if source:
         try:
             photos = open_apart(source, "train", test)
@@ -64,8 +65,7 @@ def superres_data(
                 raise
         else:
             splits["train"] = train_split(photos, train, scales, kind)
-    photos = open_apart(test, "test", source)
-    splits["test"] = Split(photos, functools.partial(scored_example, scale=scale, kind=kind), alone=True)
+    splits["test"] = Split(tests, functools.partial(scored_example, scale=scale, kind=kind), alone=True)
     return Data(batch=batch, splits=splits, workers=workers)
 
 

@@ -3,7 +3,8 @@
 Wide convolutions go by Winograd's filtering (winograd.py), those to few channels and 1x1 by matrix products
 (thin_conv.py). The kernel's gradient is a convolution of the image with the output's gradient or the other way round,
 whichever has fewer channels goes first, which is up to ten times as fast; where one has very few it is a matrix product
-as well. TPUs and GPUs get `lax.conv_general_dilated` as it is.
+as well, and one for each tap where a dilated layer has many (dilated_conv.py). TPUs and GPUs get
+`lax.conv_general_dilated` as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from pixlab.nn.dilated_conv import MANY, dilated_conv
 from pixlab.nn.platform import choose
 from pixlab.nn.thin_conv import few, kernel_gradient_of_patches, opposite, to_few_channels
 from pixlab.nn.winograd import Pads, winograd, winograd_kernel_gradient
@@ -27,17 +29,23 @@ SLOW_WITHOUT_PADS = 32  # channels from which XLA takes two to six times as long
 
 def conv_general_dilated(x, kernel, strides, padding, **options):
     """For `nn.Conv(conv_general_dilated=...)`: `lax.conv_general_dilated`, by the formulas below where it is on a CPU,
-    float32, two-dimensional, without strides, dilation and groups, and padded by less than the window."""
+    float32, two-dimensional, without strides and groups, and padded by less than the window."""
     plain = functools.partial(lax.conv_general_dilated, window_strides=strides, padding=padding, **options)
-    once = (*strides, *options["lhs_dilation"], *options["rhs_dilation"], options["feature_group_count"])
+    once = (*strides, *options["lhs_dilation"], options["feature_group_count"])
     if x.ndim != 4 or x.dtype != jnp.float32 or set(once) != {1} or options["precision"] is not None:
         return plain(x, kernel)
+    dilation = tuple(options["rhs_dilation"])
+    window = tuple(d * (n - 1) + 1 for d, n in zip(dilation, kernel.shape, strict=False))
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+        padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     pads = tuple(map(tuple, padding))
-    if any(not 0 <= pad < n for both, n in zip(pads, kernel.shape, strict=False) for pad in both):
+    if any(not 0 <= pad < n for both, n in zip(pads, window, strict=True) for pad in both):
         return plain(x, kernel)
-    return choose(x, kernel, cpu=lambda x, kernel: conv(x, kernel, pads), default=plain)
+    if dilation == (1, 1):
+        return choose(x, kernel, cpu=lambda x, kernel: conv(x, kernel, pads), default=plain)
+    if min(kernel.shape[2:]) < MANY:
+        return plain(x, kernel)
+    return choose(x, kernel, cpu=lambda x, kernel: dilated_conv(x, kernel, pads, dilation), default=plain)
 
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)

@@ -97,7 +97,7 @@ def test_a_folder_that_is_only_trained_or_only_tested_on_is_used_whole(tmp_path)
         ("", "no photos ''"),
         ("photos:FOLDER/none", "none: no such folder; give photos:PATH"),
         ("photos:FOLDER", "no pictures in it; it takes .bmp, "),
-        ("photos:FOLDER/file", "no such folder"),
+        ("photos:FOLDER/file", "file: is a file; give photos:PATH"),
         ("set5", r"set5 is not prepared in .*; run: python -m pixlab data prepare set5"),
     ],
 )

@@ -100,6 +100,10 @@ def test_many_channels_round_to_5e_6_of_the_largest_output(window):
         dict(kernel_size=(3, 3), padding=((-1, 0), (1, 1))),
         dict(kernel_size=(3, 3), strides=2),
         dict(kernel_size=(3, 3), kernel_dilation=2),
+        dict(kernel_size=(3, 2), kernel_dilation=(2, 3)),
+        dict(kernel_size=(3, 2), kernel_dilation=(2, 3), padding=((3, 0), (1, 2))),
+        dict(kernel_size=(3, 3), kernel_dilation=2, padding="VALID"),
+        dict(kernel_size=(2, 3), kernel_dilation=2, padding=((5, 0), (1, 2))),
         dict(kernel_size=(3, 3), feature_group_count=2),
         dict(kernel_size=(2, 5)),
         dict(kernel_size=(3, 3), dtype=jnp.bfloat16),
@@ -108,15 +112,24 @@ def test_many_channels_round_to_5e_6_of_the_largest_output(window):
 )
 def test_the_layer_is_flax_conv(options, monkeypatch):
     monkeypatch.setattr(module, "WIDE", {(3, 3): 1})
+    monkeypatch.setattr(module, "MANY", 1)
     x = jax.random.normal(jax.random.key(1), (2, 9, 8, 4))
     ours, theirs = Conv(6, **options), nn.Conv(6, **options)
     variables = jax.jit(theirs.init)(jax.random.key(0), x)
     assert jax.tree.structure(jax.eval_shape(ours.init, jax.random.key(0), x)) == jax.tree.structure(variables)
     close(*(np.float32(jax.jit(layer.apply)(variables, x)) for layer in (ours, theirs)))
-    square = lambda layer: lambda variables: jnp.sum(layer.apply(variables, x) ** 2)  # noqa: E731
-    gradients = (jax.jit(jax.grad(square(layer)))(variables)["params"]["kernel"] for layer in (ours, theirs))
+    square = lambda layer: lambda variables, x: jnp.sum(layer.apply(variables, x) ** 2)  # noqa: E731
+    gradients = (jax.jit(jax.grad(square(layer), (0, 1)))(variables, x) for layer in (ours, theirs))
     if "dtype" not in options:
-        close(*gradients)
+        jax.tree.map(close, *gradients)
+
+
+def test_the_kernels_gradient_of_a_dilated_layer_with_many_channels_is_made_of_products():
+    for channels, products in ((module.MANY, True), (module.MANY - 1, False)):
+        layer, x = Conv(channels, (3, 3), kernel_dilation=2), jnp.zeros((1, 6, 6, channels))
+        params = jax.eval_shape(layer.init, jax.random.key(0), x)
+        gradient = jax.grad(lambda params, layer=layer, x=x: layer.apply(params, x).sum())
+        assert ("stablehlo.dot_general" in jax.jit(gradient).lower(params).as_text()) == products
 
 
 def test_a_gradient_of_a_gradient(monkeypatch):
