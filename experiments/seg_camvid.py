@@ -58,7 +58,7 @@ NAMES = Literal[
 ]  # fmt: skip
 
 # pixels on each side of its own that a score depends on
-REACH = dict.fromkeys(NETS, 105) | {"segnet": 211, "unet": 107}
+REACH = dict.fromkeys(NETS, 105) | {"segnet": 211, "fcn8s": 245, "fcn8s_learnt": 245, "unet": 107}
 
 # Table 1, with median frequency balancing: global and class accuracy, mean IU, BF, in per cent
 PUBLISHED = {
@@ -122,8 +122,8 @@ CONFIGS = {
         save_every=200, eval_every=200,
     ),
     "few": Config(
-        size=(240, 320), crop=(120, 160), zoom=1.5, batch=8, width=0.5, class_weights="segnet", optimiser="adam",
-        lr=2e-3, steps=2000, save_every=250, eval_every=1000,
+        size=(240, 320), crop=(120, 160), zoom=1.5, batch=8, width=0.5, optimiser="adam", lr=2e-3,
+        steps=2000, save_every=250, eval_every=1000,
     ),
     **{name: dataclasses.replace(TABLE, net=name) for name in PUBLISHED},
     "natural": dataclasses.replace(TABLE, class_weights="none"),
@@ -132,7 +132,7 @@ CONFIGS = {
     "fcn8s_learnt": dataclasses.replace(LONG, net="fcn8s_learnt", init="timm/vgg16.tv_in1k"),
     "fcn8s_few": Config(
         net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
-        class_weights="segnet", optimiser="adam", lr=2e-5, score_rate=50, steps=480, save_every=50, eval_every=300,
+        optimiser="adam", lr=5e-5, score_rate=20, steps=480, save_every=50, eval_every=240,
     ),
     "unet": Config(net="unet", batch=4, width=0.5, class_weights="segnet", optimiser="adam", lr=3e-4, steps=20_000),
 }  # fmt: skip

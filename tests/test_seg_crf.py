@@ -1,16 +1,15 @@
 """The dense CRF after a finished run: it moves labels to the edges of colours, and both scores are right."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import seg_crf, seg_pet
-from pixlab import cli
+from experiments import seg_crf
+from pixlab import seg_task
+from pixlab.core import Recipe, Stage, State
 from pixlab.nn.dense_crf import Kernels, exact_dense_crf
-from pixlab.run import Run
+from pixlab.run import Experiment, Run
 
 
 def two_halves(height=12, width=16):
@@ -32,30 +31,38 @@ def test_labels_move_to_the_edge_of_the_colours():
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    """Of a U-Net on four pictures of two halves."""
-    folder = tmp_path_factory.mktemp("halves")
+@pytest.fixture
+def run(tmp_path) -> Run:
+    """A network that takes bright pixels for class 1, and sees all of them two columns too late."""
+    (folder := tmp_path / "halves").mkdir()
     image, label = two_halves(16, 24)
     for index in range(4):
         Image.fromarray(np.uint8(255 * np.clip(image, 0, 1))).save(folder / f"{index}.png")
         Image.fromarray(np.uint8(label)).save(folder / f"{index}_label.png")
-    small = dict(source=f"label_folder:{folder}", size=(16, 24), crop=(16, 24), base=2, steps=2, batch=2, workers=1)
-    settings = dataclasses.replace(
-        seg_pet.CONFIGS["quick"], **small, eval_every=0, run=str(tmp_path_factory.mktemp("run") / "run")
+    settings = seg_task.SegOptions(
+        source=f"label_folder:{folder}", size=(16, 24), crop=(16, 24), batch=2, workers=1, class_weights="none"
     )
-    return cli.execute(seg_pet.experiment, "quick", settings)
+
+    def predict(params, carry, batch):
+        bright = params["net"]["scale"] * (jnp.roll(batch["image"][..., :1], 2, axis=2) - 0.5)
+        return {"logits": jnp.concatenate([-bright, bright], -1)}
+
+    params = {"net": {"scale": jnp.ones(())}}
+    recipe = Recipe(lambda key: (params, {}), (Stage(1, {}),), predict, seg_task.metrics(settings))
+    run = Run(tmp_path / "run", Experiment("toy", {"quick": settings}, lambda config: recipe, seg_task.data), settings)
+    run.state = State(step=jnp.ones((), jnp.int32), params=params, carry={}, opt={})
+    return run
 
 
-def test_before_is_the_runs_own_score_and_pictures_are_written(run, tmp_path, capsys):
-    seg_crf.main([str(run.folder), "--out", str(tmp_path), "--iterations", "2"])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["before", "after"]
-    before = {name: float(value) for name, value, _ in lines[1:]}
-    for name, value in zip(run.result["columns"][1:], run.result["rows"][0][1:], strict=True):
-        assert before[name] == pytest.approx(value, abs=1e-4, nan_ok=True)
+def test_scores_before_and_after(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    found = seg_crf.score(seg_crf.Command(tmp_path / "run", out=str(tmp_path / "out")), run)
+    assert found["before"]["label/pixel_accuracy"] == pytest.approx(20 / 24)  # two columns of each class are wrong
+    assert found["after"]["label/pixel_accuracy"] == pytest.approx(1)
     tests = len(run.data().splits["test"].source)
-    assert len(list(tmp_path.glob("*_after.png"))) == len(list(tmp_path.glob("*_before.png"))) == tests
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{number}_{name}.png" for number in range(tests) for name in found
+    }
 
 
 def test_mistakes_end_in_one_line(tmp_path, capsys):

@@ -55,6 +55,10 @@ ENCODER = [("pool", 2), ("conv", 7)] * 4  # from the scores back to the image
 BASIC = [("conv", 7), ("unpool", 2)] * 4 + ENCODER
 VGG = [[("conv", 3)] * count for count in (2, 2, 3, 3, 3)]
 UNET = [[("conv", 3)] * 2] * 4
+FCN = [
+    *[("deconvolution", 8), ("deconvolution", 2), ("deconvolution", 2), ("conv", 7)],
+    *(layer for block in reversed(VGG) for layer in [("pool", 2), *block]),
+]
 WALKS = {
     "segnet_basic": BASIC,
     "segnet_basic_add": BASIC,
@@ -67,6 +71,8 @@ WALKS = {
         *(layer for block in VGG for layer in [*block, ("unpool", 2)]),
         *(layer for block in reversed(VGG) for layer in [("pool", 2), *block]),
     ],
+    "fcn8s": FCN,
+    "fcn8s_learnt": FCN,
     "unet": [
         *(layer for block in UNET for layer in [*block, ("unpool", 2)]),
         *[("conv", 3)] * 2,
@@ -86,6 +92,8 @@ def before(layer: str, window: int, first: int, last: int) -> tuple[int, int]:
             return first // 2, last // 2
         case "transposed":  # padded by 3, 2 apart: row i is added to rows 2i - 3 to 2i + 4
             return -(-(first - 4) // 2), (last + 3) // 2
+        case "deconvolution":  # of twice the factor, half of which lies before the picture
+            return -(-(first + window // 2 - 2 * window + 1) // window), (last + window // 2) // window
         case "bilinear":
             return (first - 1) // 2, (last + 1) // 2
 
