@@ -15,13 +15,13 @@ any size tile by tile, mirrored at the border. With `malis_steps` they learn on 
 affinity is the lower of two neighbours' probabilities to be cell.
 
 What differs from the papers: the labels of the challenge's test stack are secret, so that the last 6 of its 30 labelled
-slices are scored here, and the other 24 are trained on; scores are those of pixlab/metrics/membranes.py, the warping
-error is not among them. Windows are turned by quarters and mirrored, not turned by any angle. The U-Net's loss is
-divided by the sum of its weights, classes are balanced by median frequency, and rate and number of steps are not in the
-paper; its average over seven turned slices is over eight here, and only with `ensemble`. N4 has ReLUs, sees plain
-windows (nothing is blurred towards their rim), and is one network, not the average of four whose outputs are
-calibrated; its rate, batch and steps are ours. `quick` and the two for machines without a GPU learn by Adam;
-`ciresan_few` learns the 64x64 pixels in the middle of larger windows at once, classes weighted.
+slices are scored here, and the other 24 are trained on; scores are those of pixlab/metrics/membranes.py, not by the
+challenge's script, and the warping error is not among them. Windows are turned by quarters and mirrored, not turned by
+any angle. The U-Net's loss is divided by the sum of its weights, classes are balanced by median frequency, and rate and
+number of steps are not in the paper; its average over seven turned slices is over eight here, and only with `ensemble`.
+N4 has ReLUs, sees plain windows (nothing is blurred towards their rim), and is one network, not the average of four
+whose outputs are calibrated; its rate, batch and steps are ours. `quick` and the two for machines without a GPU learn
+by Adam; `ciresan_few` learns the 64x64 pixels in the middle of larger windows at once, classes weighted.
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ class Config(MembraneOptions):
         self.at_least(1, "steps", "levels")
         self.at_least(0, "lr", "momentum", "malis_steps", "malis_lr")
         self.at_least(0.01, "width")
-        if (rows := self.valid(self.tile)) < self.step:
+        answer, rows = self.answer, self.valid(self.tile)
+        if rows < self.step:
             raise UserError(f"--tile {self.tile}: has {rows} rows of answers; give one with {self.step} or more")
-        if self.malis_steps and self.answer == 1:
+        if self.malis_steps and answer == 1:
             raise UserError(f"--malis-steps {self.malis_steps}: pixels need neighbours, give a larger --window")
 
     def valid(self, size: int) -> int:

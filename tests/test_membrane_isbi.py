@@ -150,6 +150,9 @@ def test_scores_are_means_over_slices_at_one_threshold():
     pairs = [(t[..., 0], g[..., 0]) for t, g in zip(truths, guesses, strict=True)]
     errors = [pixel_error(*pair) for pair in pairs]
     assert errors[3] == 1 and found["pixel_error"] == pytest.approx(np.mean(errors), rel=1e-5)
+    at = [[pixel_error(*pair, threshold=x) for pair in pairs] for x in thresholds]
+    assert found["best_pixel_error"] == pytest.approx(min(np.mean(at, axis=1)))
+    assert found["best_pixel_error"] < found["pixel_error"]
     plain = [rand_error(ndimage.label(t)[0], ndimage.label(g > 0.5)[0]) for t, g in pairs[:3]]
     assert found["rand_error"] == pytest.approx(np.mean(plain), rel=1e-4)
     alone = metric.result(metric.stats({"interior": guesses[0]}, {"label": truths[0]}))
