@@ -29,7 +29,7 @@ EXPERIMENTS = (
     "depth_nyu_eigen2014", "depth_nyu_unet", "labels_nyu", "depth_nyu", "normals_nyu", "pose_flic", "pose_lsp",
     "pose_flic_cascade", "pose_hourglass", "pose_deeppose", "pose_paf", "sr_t91", "sr_div2k", "srgan_div2k",
     "perceptual_sr", "perceptual_style", "color_imagenet", "seg_camvid", "seg_voc", "seg_voc_deeplab",
-    "seg_voc_dilated", "seg_voc_refinenet", "seg_ade", "seg_pet", "boundary_bsds", "membrane_isbi",
+    "seg_voc_dilated", "seg_voc_refinenet", "seg_ade", "seg_pet", "boundary_bsds",
 )  # fmt: skip
 LAPTOP = ("quick", "frames", "few", "published")  # what configs for machines without accelerators begin with
 COLUMNS = (
