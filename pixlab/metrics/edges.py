@@ -9,8 +9,6 @@ pairing is exact. Fewer thresholds take less time and change scores little.
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
@@ -18,7 +16,7 @@ from pixlab.core import Batch, Metric, Tree
 from pixlab.errors import UserError
 from pixlab.metrics.edge_matching import match_edges
 from pixlab.metrics.edge_thinning import suppress_non_maxima, thin_lines
-from pixlab.nn.on_host import on_host
+from pixlab.metrics.host import host_metric
 
 THRESHOLDS = 99
 BSDS, NYU = 0.0075, 0.011  # tolerance of each data set, in diagonals of the picture
@@ -111,20 +109,18 @@ def boundary_metric(
     more for a picture of 481x321 pixels at 99 thresholds. Raises UserError for maps of different sizes.
     """
 
-    def score(edges, truth):
-        edges = np.asarray(edges, np.float64)
+    def given(prediction: Batch, example: Batch) -> Tree:
+        maps = {"edges": prediction[edge][..., 0], "truth": example["boundaries"]}
+        _one_size(*maps.values())
+        return maps
+
+    def score(maps: Tree) -> Tree:
+        edges = np.asarray(maps["edges"], np.float64)
         thin = suppress_non_maxima(edges) if suppress else edges
-        counts = boundary_counts(thin, truth, tolerance=tolerance, thresholds=thresholds)
-        return np.float32(counts), np.float32(best_counts(counts))
+        counts = boundary_counts(thin, np.asarray(maps["truth"]), tolerance=tolerance, thresholds=thresholds)
+        return {"pooled": counts, "best": best_counts(counts)}
 
-    def stats(prediction: Batch, example: Batch) -> Tree:
-        shapes = tuple(jax.ShapeDtypeStruct(s, jnp.float32) for s in ((thresholds, 4), (4,)))
-        maps = prediction[edge][..., 0], example["boundaries"]
-        _one_size(*maps)
-        pooled, best = on_host(score, shapes, *maps)
-        return {"pooled": pooled, "best": best}
-
-    return Metric(stats, lambda total: boundary_scores(total["pooled"], total["best"]))
+    return host_metric(given, score, lambda total: boundary_scores(total["pooled"], total["best"]))
 
 
 def _levels(thresholds):

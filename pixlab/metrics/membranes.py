@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixlab.core import Batch, Metric, Tree, add
+from pixlab.core import Batch, Metric, Tree
+from pixlab.metrics.host import host_metric
 from pixlab.metrics.partition import pixel_error, rand_error, segments, v_rand_by_threshold
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
@@ -26,14 +27,11 @@ def membrane_scores(thresholds: Sequence[float] = THRESHOLDS) -> Metric:
     is smallest: losses that weigh membranes more than cells shift probabilities. Parts are found on the host.
     """
 
-    def stats(prediction: Batch, example: Batch) -> Tree:
+    def given(prediction: Batch, example: Batch) -> Tree:
         return {"interior": prediction["interior"][..., 0], "label": example["label"][..., 0]}
 
-    def scored(total: Tree) -> Tree:
-        """Sums over slices; of one slice as `stats` has it, its scores."""
-        if "interior" not in total:
-            return total
-        truth, interior = total["label"].astype(np.int32), total["interior"]
+    def score(maps: Tree) -> Tree:
+        truth, interior = np.asarray(maps["label"]).astype(np.int32), np.asarray(maps["interior"])
         errors = np.array([pixel_error(truth, interior, t) for t in thresholds])
         sums = {"slices": 1, "pixel_error": pixel_error(truth, interior), "errors": errors}
         if not (truth != 0).any():
@@ -41,11 +39,7 @@ def membrane_scores(thresholds: Sequence[float] = THRESHOLDS) -> Metric:
         pairs = rand_error(segments(truth != 0), segments(interior > 0.5))
         return sums | {"with_cells": 1, "rand_error": pairs, "v_rand": v_rand_by_threshold(truth, interior, thresholds)}
 
-    def merge(total: Tree, part: Tree) -> Tree:
-        return add(scored(total), scored(part))
-
-    def result(total: Tree) -> dict[str, float]:
-        sums = scored(total)
+    def result(sums: Tree) -> dict[str, float]:
         count = sums["with_cells"] or np.nan
         return {
             "pixel_error": float(sums["pixel_error"] / sums["slices"]),
@@ -54,4 +48,4 @@ def membrane_scores(thresholds: Sequence[float] = THRESHOLDS) -> Metric:
             "isbi_rand_error": float(1 - np.max(sums["v_rand"]) / count),
         }
 
-    return Metric(stats, result, merge)
+    return host_metric(given, score, result)
