@@ -112,7 +112,7 @@ def strip(
             _bar(page, pen, font, size, left[first], left[index + 1] - gap, bottom + size // 3, panel.scale)
         first = index + 1
     for x, y, name, rgb in entries:
-        pen.rectangle((x, y, x + size, y + size), rgb)
+        pen.rectangle((x, y, x + size, y + size), rgb, (_INK,) * 3)
         pen.text((x + round(size * 1.4), y + size // 2), name, (_INK,) * 3, font, anchor="lm")
     return np.array(page)
 
