@@ -205,7 +205,7 @@ def export(config: Config, image: np.ndarray, prediction: Batch) -> dict[str, np
 
 def tiles(config: Config) -> Tiles:
     """Windows of large photos: a pixel depends on what is up to 114 away, and its ridge on few more."""
-    return Tiles(1024, 128)
+    return Tiles(1024, 128, grid=16)
 
 
 def published(config: Config) -> dict[str, dict[str, float]]:

@@ -1,13 +1,12 @@
 """Semantic labels of photos of all kinds, on ADE20K's scene parsing benchmark with its 150 classes.
 
-The system of experiments/seg_voc_refinenet.py: RefineNet, Lin, Milan, Shen & Reid, CVPR 2017 (arXiv 1611.06612), which
-was published on this set as well.
+The system of experiments/seg_voc_refinenet.py: RefineNet, Lin, Milan, Shen & Reid, CVPR 2017 (arXiv 1611.06612).
 
     python -m experiments.seg_ade                          minutes on a laptop, on procedural rooms
     python -m experiments.seg_ade resnet50                 (python -m pixlab data prepare scene_parse150)
 
-Rates are those of the release for VOC, steps are ours. Pictures are scored within 512x512: larger ones are made smaller
-first and scored at that size, which is not the benchmark's protocol.
+Rates are those of the release for VOC, steps are ours. Pictures are scored within 768x1024: larger ones are made
+smaller first and scored at that size, which is not the benchmark's protocol.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import dataclasses
 from experiments import seg_voc_refinenet
 
 ADE = dataclasses.replace(
-    seg_voc_refinenet.CONFIGS["resnet50"], source="scene_parse150", size=(512, 512), batch=4, drops=(150_000, 200_000),
+    seg_voc_refinenet.CONFIGS["resnet50"], source="scene_parse150", size=(768, 1024), batch=4, drops=(150_000, 200_000),
     steps=250_000,
 )  # fmt: skip
 CONFIGS = {

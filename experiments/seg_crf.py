@@ -21,17 +21,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from PIL import Image
 
 from pixlab import mesh, seg_task
 from pixlab.core import Batch
+from pixlab.data.images import encode_png
 from pixlab.data.pipeline import WEIGHT, Example, eval_batches
 from pixlab.errors import UserError
 from pixlab.evaluate import Evaluator
 from pixlab.nn.dense_crf import Kernels, appearance_lattice, dense_crf
+from pixlab.predict_command import note, write
 from pixlab.results import aligned
 from pixlab.run import Run
 from pixlab.seg_task import SegOptions
+from pixlab.train import predict_after
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +60,20 @@ class Command:
     """Of mean field."""
 
 
-def refined(logits: np.ndarray, image: np.ndarray, kernels: Kernels, iterations: int = 10) -> np.ndarray:
-    """Logarithms of the CRF's probabilities [h, w, c] for scores [h, w, c] of an image [0, 1]."""
-    found = dense_crf(jnp.asarray(logits), appearance_lattice(image, kernels), kernels, iterations=iterations)
-    return np.log(np.maximum(np.asarray(found), 1e-30))
+def refined(logits: np.ndarray, example: Example, kernels: Kernels, iterations: int = 10) -> np.ndarray:
+    """Logarithms of the CRF's probabilities [h, w, c] for scores [h, w, c] of an example; what lies beyond a picture
+    that was put into a larger window (see `fitted_example`) keeps its scores and has no part in it."""
+    height, width = example.get("seen", logits.shape[:2])
+    image, inside = example["image"][:height, :width], logits[:height, :width]
+    found = dense_crf(jnp.asarray(inside), appearance_lattice(image, kernels), kernels, iterations=iterations)
+    out = np.array(logits)
+    out[:height, :width] = np.log(np.maximum(np.asarray(found), 1e-30))
+    return out
 
 
 def predictions(run: Run) -> Iterator[tuple[Example, Batch]]:
     """(example, prediction) of each test picture."""
-    evaluate = Evaluator(run.recipe.predict, {}, run.mesh)
+    evaluate = Evaluator(predict_after(run.recipe, int(run.state.step)), {}, run.mesh)
     for batch in eval_batches(run.data(), "test"):
         found = evaluate.predict(run.state, batch)
         for row in np.flatnonzero(batch[WEIGHT]):
@@ -81,14 +88,15 @@ def score(command: Command, run: Run) -> dict[str, dict[str, float]]:
     metrics, totals = seg_task.metrics(run.config), {}
     stats = jax.jit(lambda prediction, example: {name: m.stats(prediction, example) for name, m in metrics.items()})
     for number, (example, before) in enumerate(itertools.islice(predictions(run), command.images or None)):
-        after = before | {"logits": refined(before["logits"], example["image"], kernels, command.iterations)}
+        after = before | {"logits": refined(before["logits"], example, kernels, command.iterations)}
         for name, prediction in (("before", before), ("after", after)):
             one = jax.tree.map(lambda x: np.asarray(x, np.float64), stats(prediction, example))
             total = totals.get(name)
             totals[name] = one if total is None else {k: metrics[k].merge(total[k], one[k]) for k in metrics}
             if command.out:
-                picture = seg_task.render(run.config, example, prediction)["label"]
-                Image.fromarray(picture).save(pathlib.Path(command.out) / f"{number}_{name}.png")
+                picture = encode_png(seg_task.render(run.config, example, prediction)["label"])
+                path = pathlib.Path(command.out) / f"{number}_{name}.png"
+                write(path, lambda file, picture=picture: file.write(picture), keep=False)
     return {
         name: {f"{k}/{key}": value for k in metrics for key, value in metrics[k].result(total[k]).items()}
         for name, total in totals.items()
@@ -103,8 +111,9 @@ def main(args: Sequence[str] | None = None) -> None:
         run = Run.open(command.run)
         if not isinstance(run.config, SegOptions):
             raise UserError(f"{command.run}: not a run on labels ({run.experiment.name})")
-        if command.out:
-            pathlib.Path(command.out).mkdir(parents=True, exist_ok=True)
+        if command.images < 0 or command.iterations < 1:
+            raise UserError("--images must be at least 0 (for all) and --iterations at least 1")
+        note(run.unfinished)
         scores = score(command, run)
         names = list(scores["before"])
         print("\n".join(aligned([["", *scores], *([n, *(f"{row[n]:.4f}" for row in scores.values())] for n in names)])))

@@ -176,7 +176,7 @@ def row(config: Config) -> str:
 
 def published(config: Config) -> dict[str, dict[str, float]]:
     """What paper and release report of this network."""
-    if config.source != "voc2012" or not (known := row(config)):
+    if (config.source, config.test_split) != ("voc2012", "seg11valid") or not (known := row(config)):
         return {}
     name, paper, release = PUBLISHED[known]
     rows = {f"{name}, CVPR": dict(zip(COLUMNS, paper, strict=True))} if paper else {}

@@ -33,7 +33,6 @@ from pixlab.models.deeplab import ASPP_L, ASPP_S, LARGE_FOV, STRIDE, DeepLab, mu
 from pixlab.models.deeplab_resnet import DeepLabResNet
 from pixlab.models.resnet import RESNET101
 from pixlab.net import Net
-from pixlab.nn.upsample import resize_corners
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.pretrained import trunks
 from pixlab.run import Experiment
@@ -131,7 +130,7 @@ def recipe(config: Config) -> Recipe:
 
     def predict(params, carry, batch):
         fused, _ = scores(params, carry, batch["image"])
-        return {"logits": resize_corners(fused, batch["image"].shape[1:3])}
+        return {"logits": seg_task.enlarged(fused, batch["image"].shape[1:3], stride=STRIDE)}
 
     def started(params):
         return {NET: with_weights(config, params[NET])} if config.init else params
@@ -180,7 +179,7 @@ def row(config: Config) -> str:
 
 def published(config: Config) -> dict[str, dict[str, float]]:
     """The papers' scores of this network, without and with the CRF."""
-    if config.source != "voc2012" or not (known := row(config)):
+    if (config.source, config.test_split) != ("voc2012", "val") or not (known := row(config)):
         return {}
     name, alone, crf = PUBLISHED[known]
     return {name: {"label/mean_iu": alone / 100}, f"{name}, CRF": {"label/mean_iu": crf / 100}}

@@ -35,6 +35,7 @@ TITLES |= {
     )
     for scale in (2, 3, 4, 8)
 }
+TITLES["outline"] = "Outlines of semantic labels"
 TITLES["boundary"] = "Boundaries (the Berkeley benchmark's scores)"
 TITLES["style_loss"] = "Style transfer (losses)"
 DECIMALS = {"psnr": 2, "ssim": 4}  # as papers have them

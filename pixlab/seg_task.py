@@ -17,7 +17,7 @@ from pixlab import baselines, maps, pictures
 from pixlab.core import Batch, Metric
 from pixlab.data import rgbd
 from pixlab.data.label_classes import CAMVID, Classes
-from pixlab.data.label_examples import fitted_example, train_example, whole_example
+from pixlab.data.label_examples import fitted_example, fitted_size, train_example, whole_example
 from pixlab.data.label_sets import classes_of, open_labels
 from pixlab.data.pipeline import Data, Example, Split
 from pixlab.errors import NoSplit, UserError
@@ -106,7 +106,7 @@ def data(config: SegOptions) -> Data:
         try:
             frames = open_labels(config.source, split).source
         except NoSplit:
-            if name == "test" and not splits:
+            if split != name or (name == "test" and not splits):  # a split that is asked for must be there
                 raise
             continue
         splits[name] = Split(frames, whole, change if name == "train" else None)
@@ -142,12 +142,10 @@ def _median_frequency(source: str, split: str, size: tuple[int, int]) -> np.ndar
 
 
 def metrics(config: SegOptions) -> Mapping[str, Metric]:
-    """Scores of the labels, and of their outlines."""
+    """Scores of the labels, and of their outlines, unless pictures lie in a window that has no labels beyond them."""
     known = classes(config)
-    return {
-        "label": segmentation_metrics(known.count, ignore=known.ignore),
-        "outline": boundary_f1(known.count, ignore=known.ignore),
-    }
+    labels = {"label": segmentation_metrics(known.count, ignore=known.ignore)}
+    return labels if config.keep else labels | {"outline": boundary_f1(known.count, ignore=known.ignore)}
 
 
 def enlarged(
@@ -192,8 +190,11 @@ def seen_size(config: SegOptions, size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns that a photo of `size` is brought to, with its aspect: the shorter side is as in `config.size`.
 
     So things are as large as in training, and a photo with the aspect of `config.size` is seen as it would be scored. A
-    side that may take several windows is a multiple of GRID, and at most 16 times the other one.
+    side that may take several windows is a multiple of GRID, and at most 16 times the other one. With `config.keep` a
+    photo keeps its size, smaller only to fit in `config.size`, as it would be scored.
     """
+    if config.keep:
+        return fitted_size(size, config.size)
     short = min(config.size)
     sides = (min(round(n * short / min(size)), 16 * short) for n in size)
     return tuple(n if n <= 2 * max(config.size) else round(n / GRID) * GRID for n in sides)

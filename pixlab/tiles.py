@@ -4,8 +4,8 @@ An answer depends on the photo as far around it as the network sees, the halo. W
 lies within a halo of an edge is kept of the neighbour instead. A window at the photo's border ends with the photo: the
 network pads there as it pads the whole. So the whole is what the network gives of the photo in one piece, if an answer
 depends on nothing further away than the halo, and on where it lies only by the border. Of a network that pools, it also
-depends on where it lies in the grid of the pools: windows begin at multiples of the total stride if size, halo and the
-photo's own sides are such.
+depends on where it lies in the grid of the pools: windows begin at multiples of the total stride `grid` if size and
+halo are such.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Tiles:
     size: int  # rows and columns of a window in pixels of the photo, with its halo
     halo: int  # pixels of the photo, on each side, that an answer depends on
     scale: int = 1  # rows and columns of all maps and pictures for one of the photo
+    grid: int = 1  # windows begin at multiples of this, where size and halo are such: the total stride of pools
     of: Literal["photo", "input"] = "photo"  # what is cut, and "photo" above stands for; input: what networks see of it
 
     def __post_init__(self):
@@ -46,7 +47,8 @@ class Window(NamedTuple):
 
 
 def windows(height: int, width: int, tiles: Tiles) -> list[Window]:
-    """The windows of a photo, row by row, all of one shape: `tiles.size`, or the photo's where that is smaller.
+    """The windows of a photo, row by row, all of one shape: `tiles.size`, up to `tiles.grid` - 1 more so that the last
+    one begins at a multiple too, or the photo's where that is smaller.
 
     What is kept of them covers the photo once. Those at the right and at the bottom are shifted inwards.
     """
@@ -57,6 +59,7 @@ def windows(height: int, width: int, tiles: Tiles) -> list[Window]:
 def _along(length: int, tiles: Tiles) -> list[tuple[slice, slice]]:
     """(seen, kept) of the windows along one axis."""
     size, halo = min(tiles.size, length), tiles.halo
+    size += (length - size) % tiles.grid
     step = tiles.size - 2 * halo
     count = -(-(length - 2 * halo) // step) if length > size else 1
     starts = [min(index * step, length - size) for index in range(count)]

@@ -1,5 +1,7 @@
 """The dense CRF after a finished run: it moves labels to the edges of colours, and both scores are right."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,11 +26,21 @@ def test_labels_move_to_the_edge_of_the_colours():
     image, label = two_halves()
     wrong = np.roll(label, 2, axis=1)  # two columns too late, and the first two
     logits = np.float32(0.5 * np.stack([wrong == 0, wrong == 1], -1))
-    found = seg_crf.refined(logits, image, Kernels())
+    found = seg_crf.refined(logits, {"image": image}, Kernels())
     np.testing.assert_array_equal(found.argmax(-1), label)
     exact = np.asarray(exact_dense_crf(jnp.asarray(logits), jnp.asarray(image), Kernels()))
     assert np.abs(np.exp(found) - exact).mean() < 0.02
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-4)
+
+
+def test_what_lies_beyond_a_picture_has_no_part():
+    image, label = two_halves()
+    logits = np.float32(0.5 * np.stack([np.roll(label, 2, axis=1) == c for c in (0, 1)], -1))
+    below = ((0, 5), (0, 7), (0, 0))
+    example = {"image": np.pad(image, below), "seen": np.array([12, 16], np.int32)}
+    found = seg_crf.refined(np.pad(logits, below, constant_values=9.0), example, Kernels())
+    np.testing.assert_array_equal(found[:12, :16], seg_crf.refined(logits, {"image": image}, Kernels()))
+    assert (found[12:] == 9).all() and (found[:, 16:] == 9).all()
 
 
 @pytest.fixture
@@ -70,3 +82,11 @@ def test_mistakes_end_in_one_line(tmp_path, capsys):
         seg_crf.main([str(tmp_path / "none")])
     said = capsys.readouterr().err
     assert left.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_a_run_is_scored_by_the_stage_that_it_is_in(run, tmp_path):
+    stages = (Stage(1, {}, predict=run.recipe.predict), Stage(1, {}))
+    wrong = dataclasses.replace(run.recipe, stages=stages, predict=lambda *_: {"logits": jnp.zeros((2, 16, 24, 2))})
+    run.recipe = wrong
+    found = seg_crf.score(seg_crf.Command(tmp_path / "run", images=1), run)
+    assert found["before"]["label/pixel_accuracy"] == pytest.approx(20 / 24)

@@ -12,6 +12,7 @@ import pytest
 from experiments import seg_camvid, seg_voc, seg_voc_deeplab, seg_voc_dilated, seg_voc_refinenet
 from pixlab import seg_task
 from pixlab.errors import UserError
+from pixlab.nn.upsample import resize_corners
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -117,6 +118,32 @@ def test_fcns_scores_have_a_rate_of_their_own_on_camvid():
     settings = dataclasses.replace(seg_camvid.CONFIGS["fcn8s"], score_rate=50.0)
     found = moves(seg_camvid.optimiser(settings), ["trunk/conv1_1/kernel", "fc6/kernel", "score_pool3/kernel"])
     np.testing.assert_allclose(found[0], -1e-3 * 3.001 * np.array([1, 1, 50]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("net", "norm"), [("segnet", (3.001, 3)), ("segnet_basic", (3.001, 3.001))])
+def test_segnets_rates_are_those_of_its_releases(net, norm):
+    names = ["conv1_bn/scale", "conv1_bn/bias", "conv1/kernel", "conv1/bias"]
+    settings = dataclasses.replace(seg_camvid.CONFIGS[net], lr=1.0)
+    found = moves(seg_camvid.optimiser(settings), names)
+    np.testing.assert_allclose(found[0], -np.array([*norm, 3.001, 6]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("experiment", [seg_voc, seg_voc_deeplab, seg_voc_refinenet])
+@pytest.mark.parametrize(("photo", "part"), [((375, 500), 1.0), ((1000, 1300), None)])
+def test_photos_are_seen_as_pictures_of_their_size_are_scored(experiment, photo, part):
+    settings = dataclasses.replace(next(c for c in experiment.CONFIGS.values() if c.keep), source="blank:voc2012")
+    image = np.random.default_rng(0).integers(0, 256, (*photo, 3), np.uint8)
+    scored = seg_task.data(settings).splits["test"].map({"image": image, "label": np.zeros((*photo, 1), np.int32)})
+    seen = seg_task.photo(settings, image)["image"]
+    assert (seen.shape[:2] == photo) == (part == 1.0) and tuple(scored["seen"]) == seen.shape[:2]
+    np.testing.assert_allclose(scored["image"][: seen.shape[0], : seen.shape[1]], seen, atol=1 / 255)
+
+
+def test_answers_of_deeplab_lie_on_their_pixels_in_photos_of_any_size():
+    scores = jnp.asarray(np.random.default_rng(0).normal(size=(1, 5, 9, 2)), jnp.float32)
+    exact, wider = (seg_task.enlarged(scores, size, stride=8) for size in ((33, 65), (35, 70)))
+    np.testing.assert_allclose(exact, resize_corners(scores, (33, 65)), atol=1e-5)
+    np.testing.assert_allclose(wider[:, :33, :65], exact, atol=1e-5)
 
 
 @pytest.mark.parametrize(("cells", "every"), [(5, 8), (3, 16)])

@@ -10,7 +10,7 @@ import tracemalloc
 import enlarge
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -28,6 +28,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 # Windows
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 20), st.integers(0, 9))
 def test_windows_have_one_shape_and_keep_every_pixel_once_with_its_surroundings(height, width, room, halo):
     size = room + 2 * halo
@@ -43,6 +44,22 @@ def test_windows_have_one_shape_and_keep_every_pixel_once_with_its_surroundings(
     assert (kept == 1).all()
     fewest = [max(1, -(-(n - 2 * halo) // room)) if n > size else 1 for n in (height, width)]
     assert len(found) == fewest[0] * fewest[1]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 4), st.integers(0, 3), st.integers(1, 5))
+def test_windows_on_a_grid_begin_at_its_multiples(height, width, room, halo, grid):
+    size = (room + 2 * halo) * grid
+    found = windows(height, width, Tiles(size, halo * grid, grid=grid))
+    kept = np.zeros((height, width), int)
+    for window in found:
+        kept[window.kept_rows, window.kept_columns] += 1
+        for seen, part, length in zip(window[:2], window[2:], (height, width), strict=True):
+            assert seen.start % grid == 0 and seen.stop <= length
+            assert seen.start == 0 or part.start - seen.start >= halo * grid
+            assert seen.stop == length or seen.stop - part.stop >= halo * grid
+    assert (kept == 1).all()
+    assert len({(w.rows.stop - w.rows.start, w.columns.stop - w.columns.start) for w in found}) == 1
 
 
 def test_a_window_needs_room():

@@ -53,7 +53,8 @@ def agreed(boundaries: UInt8[np.ndarray, "h w n"], *, least: int = 3) -> dict[st
     """ "edge", 1 where at least `least` of n annotators drew a boundary, and "valid", 0 where only fewer of them did.
 
     Where a picture has fewer annotators than `least`, all of them must agree.
-    Xie & Tu, "Holistically-Nested Edge Detection", ICCV 2015 (arXiv 1504.06375), who leave out what few have drawn.
+    For Xie & Tu, "Holistically-Nested Edge Detection", ICCV 2015 (arXiv 1504.06375): their loss leaves out what is not
+    valid.
     """
     votes = boundaries.sum(-1, keepdims=True, dtype=np.int32)
     edge = votes >= min(least, boundaries.shape[-1])

@@ -64,17 +64,21 @@ def whole_example(frame: Example, *, size: Size | None = None) -> Example:
 
 
 def fitted_example(frame: Example, *, classes: Classes, size: Size) -> Example:
-    """The frame as it is at the top left of `size` (height, width), beyond it black and `classes.ignore`; one that does
-    not fit is made smaller first, its shape kept."""
+    """The frame, of its `fitted_size`, at the top left of `size` (height, width), beyond it black and `classes.ignore`;
+    "seen" [2] is its size there."""
     frame = {name: frame[name] for name in ("image", "label")}
-    height, width = transforms.frame_size(frame)
-    part = min(size[0] / height, size[1] / width)
-    if part < 1:
-        height, width = (max(1, int(n * part)) for n in (height, width))
-        frame = transforms.resize(frame, size=(height, width))
-    below = ((0, size[0] - height), (0, size[1] - width), (0, 0))
+    seen = fitted_size(transforms.frame_size(frame), size)
+    if seen != transforms.frame_size(frame):
+        frame = transforms.resize(frame, size=seen)
+    below = (*((0, n - m) for n, m in zip(size, seen, strict=True)), (0, 0))
     label = np.pad(frame["label"], below, constant_values=classes.ignore)
-    return transforms.finish({"image": np.pad(frame["image"], below), "label": label})
+    return transforms.finish({"image": np.pad(frame["image"], below), "label": label}) | {"seen": np.int32(seen)}
+
+
+def fitted_size(frame: Size, size: Size) -> Size:
+    """Rows and columns of a frame that must fit in `size`: its own, or smaller with its aspect kept."""
+    part = min(1.0, size[0] / frame[0], size[1] / frame[1])
+    return tuple(max(1, int(n * part)) for n in frame)
 
 
 def mirrored(frame: Example, margin: int, ignore: int) -> Example:

@@ -103,7 +103,7 @@ def isbi_rand_error(
 
     The true segments are the connected parts of truth [h, w], which is not 0 inside cells; membrane does not count.
     Pixels are connected to 4 neighbours, or with `diagonal` to 8. What is predicted to be membrane is one segment;
-    with `singletons` each of its pixels is one, as, from memory, in SNEMI3D's script. Raises UserError for other sizes,
+    with `singletons` each of its pixels is one. Raises UserError for other sizes,
     no truth or no threshold. "Rand error" in ISBI 2012's tables is this.
     """
     return 1 - float(v_rand_by_threshold(truth, interior, thresholds, diagonal=diagonal, singletons=singletons).max())

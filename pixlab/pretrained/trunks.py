@@ -75,8 +75,8 @@ def fully_connected(
     """Each pair of `layers` from a classifier's first two layers of 4096 units, which see `window` x `window` cells.
 
     A pair with fewer units keeps some of them, drawn at random, and one with a smaller window keeps rows and columns
-    evenly apart, the outermost ones among them: what DeepLab does (Chen et al., arXiv 1606.00915). Without the layers
-    in `weights`, nothing. Raises UserError for more units or another number of channels.
+    evenly apart, the outermost ones among them: DeepLab (Chen et al., arXiv 1606.00915) thins both, which ones is ours.
+    Without the layers in `weights`, nothing. Raises UserError for more units or another number of channels.
     """
     found = next((both for both in names if f"{both[0]}.weight" in weights), None)
     if found is None:
