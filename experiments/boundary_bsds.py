@@ -36,6 +36,7 @@ from pixlab.core import Aux, Batch, Nets, Objective, Recipe, Stage
 from pixlab.data.boundary_sets import open_boundaries
 from pixlab.data.edge_examples import scored_example, turned_window
 from pixlab.data.pipeline import Data, Example, Split
+from pixlab.errors import UserError
 from pixlab.losses.boundary import balanced_cross_entropy
 from pixlab.metrics.edge_thinning import suppress_non_maxima
 from pixlab.metrics.edges import boundary_metric
@@ -101,6 +102,8 @@ class Config(Options):
         self.at_least(2, "thresholds")
         self.at_least(0, "lr", "decay")
         self.at_least(0.01, "width", "scales")
+        if not self.scales:
+            raise UserError("--scales needs a number at least")
 
 
 PAPER = Config(batch=10, accumulate=10, weights="timm/vgg16.tv_in1k")
@@ -114,7 +117,9 @@ CONFIGS = {
         batch=4, steps=2500, thresholds=19, save_every=100,
     ),
     "hed": PAPER,
-    "published": dataclasses.replace(PAPER, batch=1, accumulate=1, weights="hed_bsds500.weights.h5", lr=0.0, steps=1),
+    "published": dataclasses.replace(
+        PAPER, train="train", batch=1, accumulate=1, weights="hed_bsds500.weights.h5", lr=0.0, steps=1
+    ),
 }  # fmt: skip
 ABOUT = {
     "quick": "Minutes on a laptop: an eighth of the channels, on the outlines of procedural rooms.",

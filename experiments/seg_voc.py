@@ -26,6 +26,7 @@ import optax
 
 from pixlab import seg_task
 from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.errors import UserError
 from pixlab.models.fcn import FCN
 from pixlab.models.fcn_alexnet import FCNAlexNet
 from pixlab.net import Net
@@ -88,6 +89,10 @@ class Config(SegOptions):
         self.at_least(1, "steps")
         self.at_least(0, "lr", "finer", "momentum", "decay")
         self.at_least(1 / 64, "width")
+        if self.at_once and self.strides != (8,):
+            raise UserError("--at-once is for one stage: give --strides 8 with it")
+        if self.net == "alexnet" and self.padded:
+            raise UserError("--padded is for --net vgg16")
 
 
 RELEASE = Config(

@@ -82,6 +82,8 @@ class Config(SegOptions):
         self.at_least(1, "steps", "rates")
         self.at_least(0, "lr", "decay")
         self.at_least(0.1, "scales")
+        if not self.scales or not self.rates or len(set(self.rates)) < len(self.rates):
+            raise UserError("--scales and --rates need a number each at least, and --rates none twice")
         self.at_least(1 / 64, "width")
         if any(n % STRIDE != 1 for n in (*self.size, *self.crop)):
             raise UserError(f"--size {self.size} --crop {self.crop}: give multiples of {STRIDE} and one more, as 321")

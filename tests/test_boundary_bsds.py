@@ -198,6 +198,7 @@ def test_published_rows_and_plans():
     ("changes", "words"),
     [
         (dict(turns=0), "--turns must be at least 1"),
+        (dict(scales=()), "--scales needs a number"),
         (dict(scales=(1.0, 0.0)), "--scales must be at least"),
         (dict(thresholds=1), "--thresholds must be at least 2"),
     ],

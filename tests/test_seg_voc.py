@@ -185,6 +185,10 @@ def test_published_rows_are_of_the_named_networks(module):
     [
         (dataclasses.replace(seg_voc.CONFIGS["fcn8s"], strides=(8, 16)), "--strides must be one of 32 | 32 16"),
         (dataclasses.replace(seg_voc.CONFIGS["alexnet"], strides=(32, 16)), "--strides must be one of 32,"),
+        (dataclasses.replace(seg_voc.CONFIGS["fcn8s"], at_once=True), "--strides 8 with it"),
+        (dataclasses.replace(seg_voc.CONFIGS["alexnet"], padded=True), "--padded is for"),
+        (dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], scales=()), "--scales and --rates need"),
+        (dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], rates=(6, 6)), "--rates none twice"),
         (dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], crop=(320, 320)), "multiples of 8 and one more"),
         (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], crop=(372, 500)), "larger than 372"),
         (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], context="basic"), "--context-steps"),
