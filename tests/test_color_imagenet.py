@@ -116,7 +116,7 @@ def test_the_prior_command_says_at_once_what_cannot_be_done(photos, tmp_path, mo
         ("--side", "4"): "--side 8 or more",
         ("--sigma", "nan"): "positive --sigma",
         ("--out", str(tmp_path)): "is a folder",
-        ("--out", str(tmp_path / "file" / "prior.npy")): "cannot be written",
+        ("--out", str(tmp_path / "file" / "prior.npy")): "file: is a file",
     }.items():
         with pytest.raises(SystemExit, match="2"):
             color_prior.main(["--source", photos, *words])

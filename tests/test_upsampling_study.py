@@ -131,7 +131,7 @@ def test_more_crops_than_rooms():
         (["--out", "page.png"], "page.png: is where the picture goes"),
         (["--out", "folder"], "folder: is a folder"),
         (["--out", "page.md"], "or the picture beside it is"),
-        (["--out", "file/page.md"], "cannot be written"),
+        (["--out", "file/page.md"], "file: is a file"),
     ],
 )
 def test_what_cannot_go_well_is_said_before_training(words, what, tmp_path, monkeypatch, capsys):

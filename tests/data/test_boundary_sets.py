@@ -119,7 +119,7 @@ def test_what_is_wrong_with_files(tmp_path):
         BoundaryFolder(tmp_path / "empty")
     with pytest.raises(UserError, match="no such folder"):
         BoundaryFolder(tmp_path / "absent")
-    with pytest.raises(UserError, match="no boundaries 'bsds'; there are bsds500 and boundary_folder:PATH"):
+    with pytest.raises(UserError, match="no boundaries 'bsds'; there are rooms, bsds500 and boundary_folder:PATH"):
         open_boundaries("bsds", "train")
     other = io.BytesIO()
     scipy.io.savemat(other, {"other": np.ones(3)})
