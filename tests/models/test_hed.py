@@ -18,8 +18,8 @@ IMAGE = jax.random.uniform(KEY, (2, 21, 34, 3))
 SMALL = HED(width=1 / 32)
 
 
-def torch_hed(params, image):
-    """The release's network written with PyTorch's layers, on our parameters."""
+def torch_hed(params, image, margin=True):
+    """The release's network, or the one without a margin, written with PyTorch's layers, on our parameters."""
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
 
@@ -34,8 +34,12 @@ def torch_hed(params, image):
         if block > 1:
             x = torch.nn.MaxPool2d(2, 2, ceil_mode=True)(x)
         for index in range(1, convs + 1):
-            x = f.relu(conv(x, params["trunk"][f"conv{block}_{index}"], 35 if (block, index) == (1, 1) else 1))
+            first = margin and (block, index) == (1, 1)
+            x = f.relu(conv(x, params["trunk"][f"conv{block}_{index}"], 35 if first else 1))
         side = conv(x, params[f"side{block}"])
+        if not margin:
+            sides.append(f.interpolate(side, (h, w), mode="bilinear", align_corners=False))
+            continue
         if block > 1:
             s = 2 ** (block - 1)
             layer = torch.nn.ConvTranspose2d(1, 1, 2 * s, s, bias=False)
@@ -48,10 +52,12 @@ def torch_hed(params, image):
     return [m.detach().numpy().transpose(0, 2, 3, 1) for m in maps]
 
 
-def test_is_the_network_in_pytorch():
-    variables = draw(SMALL, IMAGE)
-    ours = jit(SMALL.apply)(variables, IMAGE)
-    theirs = torch_hed(variables["params"], IMAGE)
+@pytest.mark.parametrize("margin", [True, False])
+def test_is_the_network_in_pytorch(margin):
+    net = SMALL.clone(margin=margin)
+    variables = draw(net, IMAGE)
+    ours = jit(net.apply)(variables, IMAGE)
+    theirs = torch_hed(variables["params"], IMAGE, margin)
     names = ["side1", "side2", "side3", "side4", "side5", "fuse"]
     assert sorted(ours) == sorted(names)
     for name, expected in zip(names, theirs, strict=True):
