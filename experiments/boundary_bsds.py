@@ -45,8 +45,7 @@ from pixlab.net import Net
 from pixlab.nn.normalise import CAFFE_STD, CAFFENET_MEAN, IMAGENET_MEAN, IMAGENET_STD
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.options import Options
-from pixlab.pretrained import imagenet
-from pixlab.pretrained.files import read_weights
+from pixlab.pretrained import trunks
 from pixlab.run import Experiment
 from pixlab.tiles import Tiles
 
@@ -147,12 +146,7 @@ def recipe(config: Config) -> Recipe:
         return {"edge": maps["fuse"] if config.answer == "fuse" else sum(maps.values()) / len(maps)}
 
     def start(params: Nets) -> Nets:
-        if not config.weights:
-            return params
-        found, fresh = read_weights(config.weights), params[NET]
-        if imagenet.is_hed(found):
-            return {NET: imagenet.whole_hed(found, fresh, **norm)}
-        return {NET: fresh | {"trunk": imagenet.vgg16(found, fresh["trunk"], **norm)[0]}}
+        return {NET: trunks.hed(config.weights, params[NET], **norm)} if config.weights else params
 
     stage = Stage(config.steps, {NET: Objective((NET,), loss, optimiser(config))})
     metrics = {"boundary": boundary_metric(thresholds=config.thresholds)}

@@ -22,8 +22,8 @@ ADE = dataclasses.replace(
 CONFIGS = {
     "quick": seg_voc_refinenet.CONFIGS["quick"],
     "resnet50": ADE,
-    "resnet101": dataclasses.replace(ADE, net="resnet101", init="timm/resnet101.tv_in1k"),
-    "resnet152": dataclasses.replace(ADE, net="resnet152", init="timm/resnet152.tv_in1k"),
+    "resnet101": dataclasses.replace(ADE, net="resnet101", weights="timm/resnet101.tv_in1k"),
+    "resnet152": dataclasses.replace(ADE, net="resnet152", weights="timm/resnet152.tv_in1k"),
 }
 ABOUT = {
     "quick": seg_voc_refinenet.ABOUT["quick"],

@@ -90,8 +90,8 @@ class Config(SegOptions):
     """Channels of FCN's fc6 and fc7, times --width."""
     padded: bool = False
     """FCN's fc6 pads its input, in place of the margin of 100 zeros around the picture: less work for small ones."""
-    init: str = ""
-    """Published VGG-16 that FCN's trunk starts from: a file or Hugging Face id, or hed:PATH, a Keras file of HED."""
+    weights: str = ""
+    """Published VGG-16 that FCN's trunk starts from: a file, also of a HED, or Hugging Face id."""
     score_rate: float = 1.0
     """FCN's score layers learn at this times the rate."""
     optimiser: Literal["adam", "sgd"] = "sgd"
@@ -112,7 +112,7 @@ class Config(SegOptions):
         self.at_least(0, "lr", "decay", "score_rate", "average")
         self.at_least(0.01, "width")
         if self.init and not self.net.startswith("fcn8s"):
-            raise UserError("--init starts FCN's trunk: take it with --net fcn8s or fcn8s_learnt")
+            raise UserError("--weights starts FCN's trunk: take it with --net fcn8s or fcn8s_learnt")
 
 
 TABLE = Config(batch=12, class_weights="segnet", average=31, save_every=500)
@@ -129,8 +129,8 @@ CONFIGS = {
     **{name: dataclasses.replace(TABLE, net=name) for name in PUBLISHED},
     "natural": dataclasses.replace(TABLE, class_weights="none"),
     "segnet": Config(net="segnet", batch=4, lr=1e-3, class_weights="segnet", steps=40_000, average=92),
-    "fcn8s": dataclasses.replace(LONG, net="fcn8s", init="timm/vgg16.tv_in1k"),
-    "fcn8s_learnt": dataclasses.replace(LONG, net="fcn8s_learnt", init="timm/vgg16.tv_in1k"),
+    "fcn8s": dataclasses.replace(LONG, net="fcn8s", weights="timm/vgg16.tv_in1k"),
+    "fcn8s_learnt": dataclasses.replace(LONG, net="fcn8s_learnt", weights="timm/vgg16.tv_in1k"),
     "fcn8s_few": Config(
         net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
         optimiser="adam", lr=5e-5, score_rate=20, steps=480, save_every=50, eval_every=240,
@@ -145,7 +145,7 @@ ABOUT = {
     "segnet": "SegNet as its release trains it.",
     "fcn8s": "FCN-8s, all at once, as the paper compares with it; the trunk starts from published weights.",
     "fcn8s_learnt": "The same with deconvolutions that learn.",
-    "fcn8s_few": "FCN-8s at half the size with an eighth of fc6 and fc7: --init hed:PATH; for machines without a GPU.",
+    "fcn8s_few": "FCN-8s at half the size with an eighth of fc6 and fc7: --weights FILE; for machines without a GPU.",
     "unet": "The padded U-Net with half of the published channels.",
 }
 
@@ -163,10 +163,10 @@ def recipe(config: Config) -> Recipe:
         return {"logits": net(params, carry, batch["image"])[0]}
 
     def started(params):
-        if not config.init:
+        if not config.weights:
             return params
         fit = dict(mean=module.mean, std=CAFFE_STD, layers=[("fc6", "fc7")])
-        return params | {config.net: trunks.vgg16(config.init, params[config.net], **fit)}
+        return params | {config.net: trunks.vgg16(config.weights, params[config.net], **fit)}
 
     stage = Stage(config.steps, {config.net: Objective((config.net,), loss, optimiser(config))})
     render = functools.partial(seg_task.render, config)

@@ -6,7 +6,7 @@ each from the one before; FCN-8s all at once; FCN-AlexNet. Trained on SBD, score
 
     python -m experiments.seg_voc                          minutes on a laptop, on procedural rooms
     python -m experiments.seg_voc fcn8s                    the paper's (python -m pixlab data prepare voc2012)
-    python -m experiments.seg_voc fcn8s --init vgg16.pth
+    python -m experiments.seg_voc fcn8s --weights vgg16.pth
 
 The stages of fcn8s are those of one run: the parameters are FCN-8s's from the start, whose finer scores stay zero until
 their stage. The loss is the sum over the pixels of a picture, which is why the rates are so small.
@@ -65,8 +65,8 @@ class Config(SegOptions):
     """Channels relative to the published ones."""
     padded: bool = False
     """fc6 pads its input, in place of the margin of 100 zeros around the picture: less work for small ones."""
-    init: str = "timm/vgg16.tv_in1k"
-    """Published weights, also those of fc6 and fc7: a file or Hugging Face id, or hed:PATH; empty: random."""
+    weights: str = "timm/vgg16.tv_in1k"
+    """Published weights, also those of fc6 and fc7: a file, also of a HED, or Hugging Face id; empty: random."""
     steps: int = 100_000
     """Steps of each stage."""
     optimiser: Literal["adam", "sgd"] = "sgd"
@@ -100,7 +100,7 @@ RELEASE = Config(
 )
 CONFIGS = {
     "quick": Config(
-        source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=0.125, padded=True, init="", steps=150,
+        source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=0.125, padded=True, weights="", steps=150,
         optimiser="adam", lr=1e-3, finer=0.5, loss="pixels", save_every=150, eval_every=150,
     ),
     "fcn32s": dataclasses.replace(RELEASE, strides=(32,)),
@@ -109,7 +109,7 @@ CONFIGS = {
     "fcn8s": RELEASE,
     "fcn8s_at_once": dataclasses.replace(RELEASE, strides=(8,), at_once=True, steps=300_000),
     "alexnet": dataclasses.replace(
-        RELEASE, net="alexnet", strides=(32,), init="alexnet.pth", batch=20, lr=1e-4, momentum=0.9, loss="pixels"
+        RELEASE, net="alexnet", strides=(32,), weights="alexnet.pth", batch=20, lr=1e-4, momentum=0.9, loss="pixels"
     ),
 }  # fmt: skip
 ABOUT = {
@@ -119,7 +119,7 @@ ABOUT = {
     "fcn16s": "FCN-32s, then FCN-16s.",
     "fcn8s": "FCN-32s, then 16s, then 8s: the paper's.",
     "fcn8s_at_once": "FCN-8s in one go.",
-    "alexnet": "FCN-AlexNet; --init is PyTorch's alexnet.pth.",
+    "alexnet": "FCN-AlexNet; --weights is PyTorch's alexnet.pth.",
 }
 
 
@@ -145,7 +145,7 @@ def recipe(config: Config) -> Recipe:
         return {"logits": net(params, carry, batch["image"])[0]}
 
     def started(params):
-        return {NET: with_weights(config, params[NET])} if config.init else params
+        return {NET: with_weights(config, params[NET])} if config.weights else params
 
     stages = []
     for index, (stride, net) in enumerate(nets.items()):
@@ -169,8 +169,8 @@ def with_weights(config: Config, params):
     """The parameters with the published ones of trunk, fc6 and fc7."""
     layers = [("fc6", "fc7")]
     if config.net == "alexnet":
-        return trunks.alexnet(config.init, params, layers=layers)
-    return trunks.vgg16(config.init, params, mean=FCN.mean, std=CAFFE_STD, layers=layers)
+        return trunks.alexnet(config.weights, params, layers=layers)
+    return trunks.vgg16(config.weights, params, mean=FCN.mean, std=CAFFE_STD, layers=layers)
 
 
 def row(config: Config) -> str:

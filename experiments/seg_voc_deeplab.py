@@ -62,7 +62,7 @@ class Config(SegOptions):
     """Sizes at which the network sees a picture; of their scores the largest counts."""
     width: float = 1.0
     """Channels relative to the published ones."""
-    init: str = "timm/vgg16.tv_in1k"
+    weights: str = "timm/vgg16.tv_in1k"
     """Published weights of the trunk, of VGG-16 also some of fc6 and fc7: a file or Hugging Face id; empty: random,
     which a ResNet does not learn from, as its batch normalisation stays as published."""
     optimiser: Literal["adam", "sgd"] = "sgd"
@@ -95,14 +95,14 @@ VOC = Config(
 CONFIGS = {
     "quick": Config(
         source="rooms", size=(97, 129), crop=(97, 129), batch=8, width=0.125, rates=ASPP_S, scales=(0.5, 1.0),
-        init="", optimiser="adam", lr=1e-3, steps=300, save_every=150, eval_every=150,
+        weights="", optimiser="adam", lr=1e-3, steps=300, save_every=150, eval_every=150,
     ),
     "large_fov_v1": dataclasses.replace(VOC, batch=20, policy="step", steps=6000),
     "large_fov": VOC,
     "aspp_s": dataclasses.replace(VOC, rates=ASPP_S),
     "aspp_l": dataclasses.replace(VOC, rates=ASPP_L),
     "resnet101": dataclasses.replace(
-        VOC, net="resnet101", init="timm/resnet101.tv_in1k", rates=ASPP_L, scales=(0.5, 0.75, 1.0), shrink=0.5,
+        VOC, net="resnet101", weights="timm/resnet101.tv_in1k", rates=ASPP_L, scales=(0.5, 0.75, 1.0), shrink=0.5,
         zoom=1.5, lr=2.5e-4,
     ),
 }  # fmt: skip
@@ -135,7 +135,7 @@ def recipe(config: Config) -> Recipe:
         return {"logits": seg_task.enlarged(fused, batch["image"].shape[1:3], stride=STRIDE)}
 
     def started(params):
-        return {NET: with_weights(config, params[NET])} if config.init else params
+        return {NET: with_weights(config, params[NET])} if config.weights else params
 
     stage = Stage(config.steps, {NET: Objective((NET,), loss, optimiser(config))})
     render = functools.partial(seg_task.render, config)
@@ -169,9 +169,9 @@ def optimiser(config: Config) -> optax.GradientTransformation:
 def with_weights(config: Config, params):
     """The parameters with the published ones of the trunk."""
     if config.net in BLOCKS:
-        return trunks.frozen_resnet(config.init, params)
+        return trunks.frozen_resnet(config.weights, params)
     layers = [(f"fc6_{rate}", f"fc7_{rate}") for rate in config.rates]
-    return trunks.vgg16(config.init, params, mean=DeepLab.mean, std=DeepLab.std, layers=layers)
+    return trunks.vgg16(config.weights, params, mean=DeepLab.mean, std=DeepLab.std, layers=layers)
 
 
 def row(config: Config) -> str:

@@ -52,7 +52,7 @@ class Config(SegOptions):
     """The context module after the front end."""
     width: float = 1.0
     """Channels of the front end relative to the published ones."""
-    init: str = ""
+    weights: str = ""
     """Published VGG-16 that the front end starts from: a file or Hugging Face id; empty: random."""
     start: str = ""
     """Run folder of this experiment whose front end training starts from."""
@@ -92,7 +92,7 @@ CONFIGS = {
         source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=1 / 16, context="basic", front_steps=200,
         context_steps=60, optimiser="adam", save_every=130, eval_every=130,
     ),
-    "front": Config(**VOC, crop=(500, 500), mirror=MARGIN, batch=14, init="timm/vgg16.tv_in1k"),
+    "front": Config(**VOC, crop=(500, 500), mirror=MARGIN, batch=14, weights="timm/vgg16.tv_in1k"),
     "basic": dataclasses.replace(WHOLE, context="basic"),
     "large": dataclasses.replace(WHOLE, context="large"),
 }  # fmt: skip
@@ -130,9 +130,9 @@ def recipe(config: Config) -> Recipe:
         return {"logits": seg_task.enlarged(x, batch["image"].shape[1:3], stride=STRIDE, first=(STRIDE - 1) / 2)}
 
     def begun(params):
-        if config.init:
+        if config.weights:
             fit = dict(mean=FrontEnd.mean, std=FrontEnd.std, layers=[("fc6", "fc7")])
-            params = params | {"front": trunks.vgg16(config.init, params["front"], **fit)}
+            params = params | {"front": trunks.vgg16(config.weights, params["front"], **fit)}
         return started(config.start)(params)
 
     stages = []

@@ -45,7 +45,7 @@ class Config(SegOptions):
     """The ResNet that gives the features; resnet14 is for small trials."""
     width: float = 1.0
     """Channels relative to the published ones."""
-    init: str = ""
+    weights: str = ""
     """Published weights of the ResNet, whose normalisation then is held: a file or Hugging Face id; empty: random."""
     optimiser: Literal["adam", "sgd"] = "sgd"
     """sgd: momentum 0.9. adam: with cosine decay."""
@@ -75,7 +75,7 @@ CONFIGS = {
     ),
     "resnet50": Config(
         source="voc2012", test_split="val", keep=True, size=(500, 500), crop=(400, 400), shrink=0.7, zoom=1.3,
-        batch=1, init="timm/resnet50.tv_in1k",
+        batch=1, weights="timm/resnet50.tv_in1k",
     ),
 }  # fmt: skip
 ABOUT = {
@@ -87,7 +87,7 @@ ABOUT = {
 def recipe(config: Config) -> Recipe:
     """The stage, the loss, the scores."""
     classes = seg_task.classes(config).count
-    module = RefineNet(classes, BLOCKS[config.net], frozen=bool(config.init), width=config.width)
+    module = RefineNet(classes, BLOCKS[config.net], frozen=bool(config.weights), width=config.width)
     net = Net(NET, module, ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
     def scores(params, carry, image, **mode):
@@ -103,7 +103,7 @@ def recipe(config: Config) -> Recipe:
         return {"logits": scores(params, carry, batch["image"])[0]}
 
     def started(params):
-        return params | {NET: trunks.frozen_resnet(config.init, params[NET])} if config.init else params
+        return params | {NET: trunks.frozen_resnet(config.weights, params[NET])} if config.weights else params
 
     stage = Stage(config.steps, {NET: Objective((NET,), loss, optimiser(config))})
     metrics, render = seg_task.metrics(config), functools.partial(seg_task.render, config)
@@ -115,7 +115,7 @@ def optimiser(config: Config) -> optax.GradientTransformation:
     if config.optimiser == "adam":
         return optax.adam(optax.cosine_decay_schedule(config.lr, config.steps))
     rate = optax.piecewise_constant_schedule(config.lr, dict.fromkeys(config.drops, 0.1))
-    held = [Rule("/trunk/.*bn|/trunk/bn", 0.0)] if config.init else []
+    held = [Rule("/trunk/.*bn|/trunk/bn", 0.0)] if config.weights else []
     rules = [*held, Rule("/trunk/", config.trunk_rate, config.decay), Rule("", 1.0, config.decay)]
     return sgd_by_layer(rules, lr=rate, momentum=0.9)
 

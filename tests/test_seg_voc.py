@@ -192,7 +192,7 @@ def test_published_rows_are_of_the_named_networks(module):
         (dataclasses.replace(seg_voc_deeplab.CONFIGS["aspp_l"], crop=(320, 320)), "multiples of 8 and one more"),
         (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], crop=(372, 500)), "larger than 372"),
         (dataclasses.replace(seg_voc_dilated.CONFIGS["front"], context="basic"), "--context-steps"),
-        (dataclasses.replace(seg_camvid.CONFIGS["unet"], init="hed:x.h5"), "--net fcn8s"),
+        (dataclasses.replace(seg_camvid.CONFIGS["unet"], weights="x.h5"), "--net fcn8s"),
         (dataclasses.replace(seg_camvid.CONFIGS["unet"], shrink=0.0), "--shrink 0.0"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Published ImageNet weights as `--init` names them, for networks of labels and edges.
+"""Published ImageNet weights as `--weights` names them, for networks of labels and edges.
 
-A source is what `files.read_weights` takes, with torchvision's or timm's names, or hed:PATH, a Keras file of HED, whose
-trunk is VGG-16. What the file has not starts at random. All functions raise UserError, which begins with `--init`,
+A source is what `files.read_weights` takes, with torchvision's or timm's names; for VGG-16 also a Keras file of HED,
+whose trunk it is. What the file has not starts at random. All functions raise UserError, which begins with `--weights`,
 where the file is absent or does not fit.
 """
 
@@ -18,7 +18,6 @@ from pixlab.errors import UserError
 from pixlab.pretrained import imagenet
 from pixlab.pretrained.files import read_weights
 
-HED = "hed:"
 VGG_UNITS = (("classifier.0", "classifier.3"), ("pre_logits.fc1", "pre_logits.fc2"))  # torchvision's, timm's
 ALEXNET_UNITS = (("classifier.1", "classifier.4"),)
 EPS = 1e-5  # of `models.resnet`'s batch normalisation
@@ -38,14 +37,23 @@ def vgg16(
     the file has them: see `fully_connected`.
     """
     with _blamed(source):
-        weights = read_weights(source.removeprefix(HED))
-        read = imagenet.hed if source.startswith(HED) else imagenet.vgg16
+        weights = read_weights(source)
+        read = imagenet.hed if imagenet.is_hed(weights) else imagenet.vgg16
         trunk, _ = read(weights, params["trunk"], mean=mean, std=std)
         return params | {"trunk": trunk} | fully_connected(weights, params, layers, VGG_UNITS, window=7)
 
 
+def hed(source: str, params: Any, *, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """The parameters of a `models.hed.HED`: all of them where the file has a whole one, or else the trunk's."""
+    with _blamed(source):
+        weights = read_weights(source)
+        if imagenet.is_hed(weights):
+            return imagenet.whole_hed(weights, params, mean=mean, std=std)
+        return params | {"trunk": imagenet.vgg16(weights, params["trunk"], mean=mean, std=std)[0]}
+
+
 def alexnet(source: str, params: Any, *, layers: Sequence[tuple[str, str]] = ()) -> Any:
-    """The same with a "trunk" that is `models.alexnet.AlexNet` as published."""
+    """A network's parameters with its "trunk" that is `models.alexnet.AlexNet` as published."""
     with _blamed(source):
         weights = read_weights(source)
         trunk, _ = imagenet.alexnet(weights, params["trunk"])
@@ -118,4 +126,4 @@ def _blamed(source: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"--init {source}: {error}") from None
+        raise UserError(f"--weights {source}: {error}") from None

@@ -86,5 +86,5 @@ def test_fewer_units_and_a_smaller_window_are_some_of_them():
 
 
 def test_no_such_file_names_the_option():
-    with pytest.raises(UserError, match=r"--init hed:none\.h5: no weight file none\.h5"):
-        trunks.vgg16("hed:none.h5", {"trunk": {}}, mean=(0, 0, 0), std=(1, 1, 1))
+    with pytest.raises(UserError, match=r"--weights none\.h5: no weight file none\.h5"):
+        trunks.vgg16("none.h5", {"trunk": {}}, mean=(0, 0, 0), std=(1, 1, 1))
