@@ -111,7 +111,7 @@ class Config(SegOptions):
         self.at_least(1, "steps", "units")
         self.at_least(0, "lr", "decay", "score_rate", "average")
         self.at_least(0.01, "width")
-        if self.init and not self.net.startswith("fcn8s"):
+        if self.weights and not self.net.startswith("fcn8s"):
             raise UserError("--weights starts FCN's trunk: take it with --net fcn8s or fcn8s_learnt")
 
 
