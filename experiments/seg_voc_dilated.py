@@ -76,11 +76,11 @@ class Config(SegOptions):
         super().check()
         self.at_least(0, "front_steps", "context_steps", "lr", "context_lr", "momentum", "decay")
         self.at_least(1 / 64, "width")
-        self.one_of("mirror", (0, MARGIN))
+        self.one_of("margin", (0, MARGIN))
         if self.front_steps + self.context_steps == 0 or (self.context == "none") != (self.context_steps == 0):
             raise UserError("give --front-steps, or --context basic or large with --context-steps, or both")
-        if self.mirror and (self.context_steps or min(self.crop) <= 2 * MARGIN):
-            raise UserError(f"--mirror {MARGIN} is for the front end alone and a --crop larger than {2 * MARGIN}")
+        if self.margin and (self.context_steps or min(self.crop) <= 2 * MARGIN):
+            raise UserError(f"--margin {MARGIN} is for the front end alone and a --crop larger than {2 * MARGIN}")
 
 
 VOC = dict(source="voc2012", train_split="trainaug", test_split="val", keep=True, size=(504, 504))
@@ -92,7 +92,7 @@ CONFIGS = {
         source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=1 / 16, context="basic", front_steps=200,
         context_steps=60, optimiser="adam", save_every=130, eval_every=130,
     ),
-    "front": Config(**VOC, crop=(500, 500), mirror=MARGIN, batch=14, weights="timm/vgg16.tv_in1k"),
+    "front": Config(**VOC, crop=(500, 500), margin=MARGIN, batch=14, weights="timm/vgg16.tv_in1k"),
     "basic": dataclasses.replace(WHOLE, context="basic"),
     "large": dataclasses.replace(WHOLE, context="large"),
 }  # fmt: skip
@@ -115,8 +115,8 @@ def recipe(config: Config) -> Recipe:
         nets.append(Net("context", Context(config.context == "large"), ((1, 8, 8, classes),), dtype))
 
     def front_loss(params, carry, batch, key):
-        logits, _ = (crops if config.mirror else front)(params, carry, batch["image"], train=True, key=key)
-        inner = slice(config.mirror, -config.mirror or None)
+        logits, _ = (crops if config.margin else front)(params, carry, batch["image"], train=True, key=key)
+        inner = slice(config.margin, -config.margin or None)
         return at_cells(config, logits, {"label": batch["label"][:, inner, inner]}), Aux()
 
     def context_loss(params, carry, batch, key):

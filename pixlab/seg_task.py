@@ -55,7 +55,7 @@ class SegOptions(Options):
     """Smallest enlargement in training."""
     zoom: float = 1.0
     """Largest enlargement in training."""
-    mirror: int = 0
+    margin: int = 0
     """Pixels that pictures to train on are reflected by, at each side, before windows are cut."""
     class_weights: Literal["none", "median_frequency", "segnet"] = "none"
     """Whether rare classes count more: by median frequency, or by the numbers of SegNet's release for CamVid."""
@@ -66,12 +66,12 @@ class SegOptions(Options):
         """See Options.check."""
         super().check()
         self.at_least(1, "size", "crop", "zoom")
-        self.at_least(0, "mirror")
+        self.at_least(0, "margin")
         if not 0 < self.shrink <= 1:
             raise UserError(f"--shrink {self.shrink}: give more than 0 and at most 1")
         if (
             not self.keep
-            and not self.mirror
+            and not self.margin
             and any(crop > size for crop, size in zip(self.crop, self.size, strict=True))
         ):
             raise UserError(f"--crop {self.crop} is larger than --size {self.size}: give a smaller crop")
@@ -97,7 +97,7 @@ def data(config: SegOptions) -> Data:
         crop=config.crop,
         size=None if config.keep else config.size,
         scale=(config.shrink, config.zoom),
-        margin=config.mirror,
+        margin=config.margin,
     )
     whole = functools.partial(whole_example, size=config.size)
     if config.keep:

@@ -11,10 +11,13 @@ import math
 import numpy as np
 
 from pixlab.data import transforms
-from pixlab.data.boundary_sets import MOST
-from pixlab.data.label_examples import EDGES, Size, edge_example, edge_frame
+from pixlab.data.boundary_sets import MOST, agreed
+from pixlab.data.label_classes import Classes
+from pixlab.data.label_examples import Size
 from pixlab.data.pipeline import Example
 from pixlab.errors import UserError
+
+EDGES = Classes(("none", "edge"), 2)  # 2: drawn by too few annotators
 
 
 def largest_rectangle(height: float, width: float, degrees: float) -> tuple[float, float]:
@@ -75,4 +78,21 @@ def scored_example(frame: Example) -> Example:
     return {
         "image": frame["image"].astype(np.float32) / np.float32(255),
         "boundaries": np.pad(drawn, ((0, 0), (0, 0), (0, MOST - drawn.shape[-1]))),
+    }
+
+
+def edge_frame(frame: Example, *, least: int = 3) -> Example:
+    """A frame of `open_boundaries` with a label: 1 where `agreed` has an edge, 0 where nobody drew one, else 2."""
+    found = agreed(frame["boundaries"], least=least)
+    label = np.where(found["valid"] > 0, found["edge"], EDGES.ignore).astype(np.int32)
+    return {"image": frame["image"], "label": label}
+
+
+def edge_example(example: Example) -> Example:
+    """The example of an `edge_frame` with its label as "edge" and "valid" float32 [h, w, 1], which losses take."""
+    label = example["label"]
+    return {
+        "image": example["image"],
+        "edge": (label == 1).astype(np.float32),
+        "valid": (label != EDGES.ignore).astype(np.float32),
     }

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pixlab.data import transforms
-from pixlab.data.boundary_sets import agreed
 from pixlab.data.label_classes import Classes
 from pixlab.data.pipeline import Example
 
 Size = tuple[int, int]
-EDGES = Classes(("none", "edge"), 2)  # 2: drawn by too few annotators
 
 
 def train_example(
@@ -39,7 +37,7 @@ def train_example(
     if size is not None:
         frame = transforms.resize(frame, size=size)
     if margin:
-        frame = mirrored(frame, margin, classes.ignore)
+        frame = reflected(frame, margin, classes.ignore)
     s, angle, y, x, chance, *colours = rng.random(8)
     s = scale[0] + s * (scale[1] - scale[0])
     height, width = transforms.frame_size(frame)
@@ -81,7 +79,7 @@ def fitted_size(frame: Size, size: Size) -> Size:
     return tuple(max(1, int(n * part)) for n in frame)
 
 
-def mirrored(frame: Example, margin: int, ignore: int) -> Example:
+def reflected(frame: Example, margin: int, ignore: int) -> Example:
     """The frame with `margin` pixels more a side: the picture reflected (its edge not repeated), the label `ignore`."""
     around = ((margin, margin), (margin, margin), (0, 0))
     image = np.pad(frame["image"], around, mode="reflect")
@@ -91,20 +89,3 @@ def mirrored(frame: Example, margin: int, ignore: int) -> Example:
 def _start(chance: float, room: float) -> float:
     """The first pixel of a window by a number in [0, 1): any of the whole ones as likely; `room` may be negative."""
     return float(np.copysign(int(chance * (int(abs(room)) + 1)), room))
-
-
-def edge_frame(frame: Example, *, least: int = 3) -> Example:
-    """A frame of `open_boundaries` with a label: 1 where `agreed` has an edge, 0 where nobody drew one, else 2."""
-    found = agreed(frame["boundaries"], least=least)
-    label = np.where(found["valid"] > 0, found["edge"], EDGES.ignore).astype(np.int32)
-    return {"image": frame["image"], "label": label}
-
-
-def edge_example(example: Example) -> Example:
-    """The example of an `edge_frame` with its label as "edge" and "valid" float32 [h, w, 1], which losses take."""
-    label = example["label"]
-    return {
-        "image": example["image"],
-        "edge": (label == 1).astype(np.float32),
-        "valid": (label != EDGES.ignore).astype(np.float32),
-    }

@@ -15,7 +15,7 @@ import numpy as np
 from pixlab.data.border_weights import border_weights, components
 from pixlab.data.elastic import deform, deform_labels, random_displacement
 from pixlab.data.pipeline import Example, Source
-from pixlab.nn.overlap_tile import mirrored
+from pixlab.nn.overlap_tile import reflected
 
 TRIES = 100  # pixels that are drawn, of which the first of the wanted class is taken
 
@@ -71,7 +71,7 @@ def train_window(
         top, left = divmod(int(at), width)
     else:
         top, left = (int(rng.integers(max(n - answer, 0) + 1)) for n in (height, width))
-    rows, columns = mirrored(height, top - margin, window), mirrored(width, left - margin, window)
+    rows, columns = reflected(height, top - margin, window), reflected(width, left - margin, window)
     turn, mirror = rng.integers(4), rng.integers(2)
 
     def seen(name: str) -> np.ndarray:

@@ -20,7 +20,7 @@ MARGIN = 186  # pixels a side that the convolutions eat
 STRIDE = 8
 
 
-def mirrored(image: Float[Array, "b h w c"], margin: int = MARGIN) -> Float[Array, "b h2 w2 c"]:
+def reflected(image: Float[Array, "b h w c"], margin: int = MARGIN) -> Float[Array, "b h2 w2 c"]:
     """The image with `margin` pixels more a side, reflected without repeating the edge, and again where it is small."""
     return jnp.pad(image, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
 
@@ -30,7 +30,7 @@ class FrontEnd(nn.Module):
 
     Cell i, j is centred on the block of 8x8 pixels from (8 i, 8 j) on, whose first pixel's label the release learns
     (`losses.segmentation.strided_labels`). `margin`: the reflection around the image; 0 takes the image as one that has
-    its margin already, a crop of 500 of a `mirrored` image in training, and gives (500 - 372) / 8 = 16 cells.
+    its margin already, a crop of 500 of a `reflected` image in training, and gives (500 - 372) / 8 = 16 cells.
     134,346,581 parameters with 21 classes at width 1, which scales all channels but the classes; dropout `rate` after
     fc6 and fc7. Nothing is padded with zeros, so that `mean` and `std` only scale and shift what the first layer sees.
     Raises UserError where an image with its margin has no more than 372 rows or columns.
@@ -52,7 +52,7 @@ class FrontEnd(nn.Module):
                 f"more, of which the outer {MARGIN} are margin, or let margin be {MARGIN}"
             )
         pools = (HALVE_UNPADDED, HALVE_UNPADDED, HALVE_UNPADDED, None, None)
-        x = mirrored(image, self.margin) if self.margin else image
+        x = reflected(image, self.margin) if self.margin else image
         x = DilatedVGG16(pools, "VALID", self.width, self.mean, self.std, name="trunk")(x)
         for name, window, dilation in (("fc6", 7, 4), ("fc7", 1, 1)):
             n = max(1, round(4096 * self.width))

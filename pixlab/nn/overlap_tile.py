@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from pixlab.errors import UserError
 
 
-def mirrored(length: int, start: int, count: int) -> Int[np.ndarray, " count"]:
+def reflected(length: int, start: int, count: int) -> Int[np.ndarray, " count"]:
     """Which of `length` pixels lie at `start`, start + 1, ... of a line that is mirrored at its two outermost pixels.
 
     Those come once; the line may be as short as one pixel and is mirrored as often as needed.
@@ -50,8 +50,8 @@ def overlap_tile(
     step_down, step_across = (
         size if count == 1 else size // multiple * multiple for size, count in ((high, rows), (wide, columns))
     )
-    down = mirrored(image.shape[1], -margin, (rows - 1) * step_down + high + 2 * margin)
-    across = mirrored(image.shape[2], -margin, (columns - 1) * step_across + wide + 2 * margin)
+    down = reflected(image.shape[1], -margin, (rows - 1) * step_down + high + 2 * margin)
+    across = reflected(image.shape[2], -margin, (columns - 1) * step_across + wide + 2 * margin)
     padded = image[:, down][:, :, across]
 
     def one(at: Int[Array, " axes"]) -> Float[Array, "b _ _ k"]:

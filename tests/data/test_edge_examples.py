@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pixlab.data.boundary_sets import agreed, outlines
-from pixlab.data.edge_examples import largest_rectangle, scored_example, turned_window
+from pixlab.data.edge_examples import EDGES, edge_example, edge_frame, largest_rectangle, scored_example, turned_window
+from pixlab.data.label_examples import train_example
 from pixlab.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -88,3 +89,18 @@ def test_annotators_stay_apart_in_what_is_scored():
 def test_outlines_by_hand():
     label = np.array([[1, 1, 2], [1, 1, 2], [3, 3, 3]])[..., None]
     assert outlines(label)[..., 0].tolist() == [[0, 1, 0], [1, 1, 1], [0, 0, 0]]
+
+
+def test_edges_go_the_way_of_labels():
+    image, drawn = RNG.integers(0, 256, (12, 20, 3), np.uint8), (RNG.random((12, 20, 5)) < 0.5).astype(np.uint8)
+    image[..., 1], drawn[0] = 255, 0
+    found = edge_frame({"image": image, "boundaries": drawn})
+    assert set(np.unique(found["label"])) == {0, 1, 2}
+    got = edge_example(train_example(found, np.random.default_rng(0), classes=EDGES, crop=(12, 24), flip=0.0))
+    expected, left = agreed(drawn), int(np.argmax(got["image"][..., 1].max(0) > 0))
+    for name in ("edge", "valid"):
+        assert got[name].dtype == np.float32
+        np.testing.assert_array_equal(
+            got[name][:, left : left + 20] * expected["valid"], expected[name] * expected["valid"]
+        )
+        assert not got[name][:, :left].any() and not got[name][:, left + 20 :].any()

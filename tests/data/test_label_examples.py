@@ -3,17 +3,8 @@
 import numpy as np
 import pytest
 
-from pixlab.data.boundary_sets import agreed
 from pixlab.data.label_classes import CAMVID, Classes
-from pixlab.data.label_examples import (
-    EDGES,
-    edge_example,
-    edge_frame,
-    fitted_example,
-    mirrored,
-    train_example,
-    whole_example,
-)
+from pixlab.data.label_examples import fitted_example, reflected, train_example, whole_example
 
 CLASSES = Classes(("a", "b", "c", "d", "e"), 255)
 
@@ -76,7 +67,7 @@ def test_a_frame_that_fits_lies_at_the_top_left_and_one_that_does_not_is_made_sm
 
 @pytest.mark.parametrize("margin", [3, 15])  # more than there are rows, too
 def test_a_margin_reflects_the_picture_and_is_not_labelled(margin):
-    got, true = mirrored(frame(), margin, 255), frame()
+    got, true = reflected(frame(), margin, 255), frame()
 
     def inside(i, n):
         i %= 2 * n - 2
@@ -134,19 +125,3 @@ def test_whole_frames_are_for_testing():
     np.testing.assert_array_equal(bytes_of(got), frame()["image"])
     np.testing.assert_array_equal(got["label"], frame()["label"])
     np.testing.assert_array_equal(whole_example(frame(), size=(6, 10))["label"], frame()["label"][1::2, 1::2])
-
-
-def test_edges_go_the_same_way():
-    drawn = (np.random.default_rng(2).random((12, 20, 5)) < 0.5).astype(np.uint8)
-    drawn[0] = 0
-    raw = {"image": frame()["image"], "boundaries": drawn}
-    found = edge_frame(raw)
-    assert set(np.unique(found["label"])) == {0, 1, 2}
-    got = edge_example(train_example(found, np.random.default_rng(0), classes=EDGES, crop=(12, 24), flip=0.0))
-    expected, left = agreed(drawn), int(np.argmax(bytes_of(got)[..., 1].max(0) > 0)) - 1
-    for name in ("edge", "valid"):
-        assert got[name].dtype == np.float32
-        np.testing.assert_array_equal(
-            got[name][:, left : left + 20] * expected["valid"], expected[name] * expected["valid"]
-        )
-        assert not got[name][:, :left].any() and not got[name][:, left + 20 :].any()

@@ -10,7 +10,7 @@ from draw import draw
 
 from pixlab.errors import UserError
 from pixlab.models.context import DILATION7, DILATION8, DILATION10, Context, identity
-from pixlab.models.dilated_frontend import FrontEnd, mirrored
+from pixlab.models.dilated_frontend import FrontEnd, reflected
 
 KEY = jax.random.key(0)
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling is what takes time
@@ -34,7 +34,7 @@ def test_sizes_of_the_paper():
 def test_margin_is_numpys_reflection():
     image = np.random.default_rng(0).normal(size=(1, 3, 9, 2)).astype(np.float32)  # it is reflected several times over
     theirs = np.pad(image, ((0, 0), (7, 7), (7, 7), (0, 0)), mode="reflect")
-    np.testing.assert_array_equal(mirrored(jnp.asarray(image), 7), theirs)
+    np.testing.assert_array_equal(reflected(jnp.asarray(image), 7), theirs)
 
 
 def test_a_cell_of_the_front_end_sees_380_pixels():

@@ -13,17 +13,17 @@ from draw import draw
 from pixlab.errors import UserError
 from pixlab.models.ciresan2012 import N4
 from pixlab.models.unet import UNet
-from pixlab.nn.overlap_tile import mirrored, overlap_tile
+from pixlab.nn.overlap_tile import overlap_tile, reflected
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 PICTURE = jax.random.uniform(jax.random.key(0), (2, 50, 71, 1))
 
 
 @pytest.mark.parametrize(("length", "before", "after"), [(1, 5, 3), (2, 7, 4), (5, 3, 11), (9, 0, 2), (30, 20, 8)])
-def test_mirrored_is_numpys_reflection(length, before, after):
+def test_reflected_is_numpys_reflection(length, before, after):
     line = np.arange(length)
     expected = np.pad(line, (before, after), mode="reflect")
-    np.testing.assert_array_equal(line[mirrored(length, -before, before + length + after)], expected)
+    np.testing.assert_array_equal(line[reflected(length, -before, before + length + after)], expected)
 
 
 def in_one_piece(apply, image, margin, multiple):
