@@ -3,8 +3,8 @@
 Wide convolutions go by Winograd's filtering (winograd.py), those to few channels and 1x1 by matrix products
 (thin_conv.py). The kernel's gradient is a convolution of the image with the output's gradient or the other way round,
 whichever has fewer channels goes first, which is up to ten times as fast; where one has very few it is a matrix product
-as well, and one for each tap where a dilated layer has many (dilated_conv.py). TPUs and GPUs get
-`lax.conv_general_dilated` as it is.
+as well, and several where the window is large (large_window.py) or a dilated layer has many (dilated_conv.py). TPUs
+and GPUs get `lax.conv_general_dilated` as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from pixlab.nn.dilated_conv import MANY, dilated_conv
+from pixlab.nn.large_window import kernel_gradient_by_columns, large
 from pixlab.nn.platform import choose
 from pixlab.nn.thin_conv import few, kernel_gradient_of_patches, opposite, to_few_channels
 from pixlab.nn.winograd import Pads, winograd, winograd_kernel_gradient
@@ -93,6 +94,8 @@ def kernel_gradient(
         return jnp.einsum("bhwc,bhwd->cd", x, grad)[None, None]
     if few(window):
         return kernel_gradient_of_patches(x, grad, pads, window)
+    if large(window, grad.shape):
+        return kernel_gradient_by_columns(x, grad, pads, window)
     if x.shape[3] <= grad.shape[3]:
         return _correlate(x, grad, pads, (2, 3, 0, 1))
     pads = opposite(pads, window)

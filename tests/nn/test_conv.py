@@ -12,6 +12,7 @@ from jax import lax
 from pixlab.nn import conv as module
 from pixlab.nn.conv import Conv, conv
 from pixlab.nn.dense import Dense
+from pixlab.nn.large_window import large
 
 
 def plain(x, kernel, pads):
@@ -52,6 +53,8 @@ def value_and_gradients(f, pads):
         ((3, 8, 7), (3, 2), (2, 7), ((0, 2), (1, 0))),
         ((3, 8, 7), (3, 2), (7, 2), ((0, 2), (1, 0))),
         ((2, 3, 4), (1, 1), (5, 4), ((0, 0), (0, 0))),
+        ((2, 50, 51), (7, 7), (33, 32), ((3, 3), (3, 3))),
+        ((1, 63, 41), (8, 3), (32, 34), ((7, 0), (0, 2))),
     ],
 )
 @pytest.mark.parametrize("wide", [{(3, 3): 1, (5, 5): 1}, {}], ids=["winograd", "direct"])
@@ -79,6 +82,11 @@ def test_wide_layers_alone_go_by_winograd(window):
         x = jnp.zeros((1, 6, 6, channels))
         assert convolutions(Conv(channels, window), x) == (not wide, wide)
         assert convolutions(Conv(channels, (7, 7)), x) == (True, False)
+
+
+def test_which_windows_are_large():
+    assert large((7, 7, 64, 64), (2, 45, 60, 64)) and not large((7, 7, 64, 64), (2, 22, 30, 64))
+    assert not large((5, 5, 64, 64), (2, 45, 60, 64)) and not large((7, 7, 3, 64), (2, 45, 60, 64))
 
 
 @pytest.mark.parametrize("window", module.WIDE)
