@@ -39,7 +39,8 @@ def softmax_cross_entropy(
 
     With w the class weight of each pixel's label (1 without `class_weights`), the sum of w times the cross-entropy is
     divided, as `normalisation` says, by the number of valid pixels ("pixels", Caffe), by the sum of w ("weights",
-    PyTorch), or not at all ("sum", as FCN was trained). With nothing valid the loss is 0 with a zero gradient.
+    PyTorch), or not at all ("sum", as FCN was trained). With nothing valid the loss is 0 with a zero gradient. `valid`
+    may be a weight of each pixel, such as U-Net's of borders, whose sum then stands for the number of pixels.
     Labels outside 0..c-1 are legal where `valid` is 0. Raises UserError for another `normalisation` or a wrong number
     of weights.
     """
