@@ -88,6 +88,7 @@ def execute(experiment: Experiment, name: str, config: Options) -> Run:
     began = time.monotonic()
     mesh.setup()
     hosts.start(config, {"experiment": experiment.name, "config": name, **code(), **sources(experiment.name)})
+    config = hosts.first_then_all(config.settled)
     folder = pathlib.Path(config.run or f"runs/{experiment.name.rpartition('.')[2]}-{name}")
     data = hosts.first_then_all(lambda: experiment.data(config))
     if missing := [f"'{split}'" for split in ("train", "test") if split not in data.splits]:

@@ -51,6 +51,10 @@ class Options:
         self.at_least(0, "seed", "devices", "profile", "save_every", "eval_every")
         self.at_least(1, "host_timeout", "batch", "fsdp", "accumulate", "workers", "log_every")
 
+    def settled(self) -> Options:
+        """The options with what the data say of themselves, as a run keeps them from its start on."""
+        return self
+
     def on(self, source: str) -> Options:
         """The options with data of another `source`."""
         return dataclasses.replace(self, source=source)

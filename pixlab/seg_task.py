@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from pixlab.core import Batch, Metric
 from pixlab.data import rgbd
 from pixlab.data.label_classes import CAMVID, Classes
 from pixlab.data.label_examples import fitted_example, fitted_size, train_example, whole_example
+from pixlab.data.label_folder import named_classes
 from pixlab.data.label_sets import classes_of, open_labels
 from pixlab.data.pipeline import Data, Example, Split
 from pixlab.errors import NoSplit, UserError
@@ -28,6 +30,7 @@ from pixlab.nn.upsample import interpolation_matrix
 from pixlab.options import Options
 from pixlab.tiles import Tiles
 
+FOLDER = "label_folder"
 GRID = 32  # pixels that the lowest maps of networks lie apart, or a multiple
 
 # of SegNet's release for CamVid; its "median frequency" is not that of the training set's labels, which gives sign
@@ -55,6 +58,9 @@ class SegOptions(Options):
     """Smallest enlargement in training."""
     zoom: float = 1.0
     """Largest enlargement in training."""
+    names: tuple[str, ...] = ()
+    """Names of the classes of label_folder:PATH, one of which may be void; empty: as classes.txt has them at the start
+    of training."""
     margin: int = 0
     """Pixels that pictures to train on are reflected by, at each side, before windows are cut."""
     class_weights: Literal["none", "median_frequency", "segnet"] = "none"
@@ -78,14 +84,35 @@ class SegOptions(Options):
         if self.class_weights == "segnet" and classes(self) != CAMVID:
             raise UserError("--class-weights segnet are those of CamVid's classes; take median_frequency")
 
+    def settled(self) -> SegOptions:
+        """See Options.settled: the names of a folder's classes, which the run keeps whatever becomes of the folder."""
+        if self.names or not self.source.startswith(f"{FOLDER}:"):
+            return self
+        found = classes(self)
+        return dataclasses.replace(self, names=found.names + (("void",) if found.ignore == found.count else ()))
+
+    def on(self, source: str) -> SegOptions:
+        """See Options.on. Raises UserError where the other source has other classes."""
+        other = dataclasses.replace(self, source=source, names=()).settled()
+        same(classes(self), classes(other), source)
+        return self if source == self.source else other
+
     def blank(self, name: str) -> SegOptions:
         """See Options.blank; the classes stay those of the source."""
-        return dataclasses.replace(self, source=f"{name}:{self.source.partition(':')[0]}")
+        return dataclasses.replace(self, names=(), source=f"{name}:{self.source.partition(':')[0]}")
 
 
 def classes(config: SegOptions) -> Classes:
-    """The classes of the source."""
-    return classes_of(config.source)
+    """The classes of the source, or those that a run on a folder began with."""
+    return named_classes(config.names, "--names") if config.names else classes_of(config.source)
+
+
+def same(learnt: Classes, found: Classes, source: str) -> None:
+    """Raise UserError unless the classes of `source` are those that a run has learnt."""
+    for number, (one, other) in enumerate(itertools.zip_longest(learnt.names, found.names)):
+        if one != other:
+            has, knows = (f"'{name}'" if name else "nothing" for name in (other, one))
+            raise UserError(f"{source}: class {number} is {has}, but for this run {knows}; take data with its classes")
 
 
 def data(config: SegOptions) -> Data:
@@ -104,7 +131,8 @@ def data(config: SegOptions) -> Data:
         whole = functools.partial(fitted_example, classes=known, size=config.size)
     for name, split in (("train", config.train_split), ("test", config.test_split)):
         try:
-            frames = open_labels(config.source, split).source
+            frames, found = open_labels(config.source, split)
+            same(known, found, config.source)
         except NoSplit:
             if split != name or (name == "test" and not splits):  # a split that is asked for must be there
                 raise

@@ -1,6 +1,7 @@
 """Labels that are wrong, odd or empty: one clear line that names the file, or training and scoring go on."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -116,3 +117,34 @@ def test_weights_of_labels_without_a_class_name_the_source(tmp_path):
         seg_task.weights(config)
     assert "\n" not in str(raised.value)
     assert seg_task.weights(dataclasses.replace(config, class_weights="none")) is None
+
+
+@pytest.mark.parametrize("names", ["sky\nroad\ncar\n", "sky\nroad\ncar\nvoid\n", "void\nsky\nroad\ncar\n", None])
+def test_a_run_keeps_the_classes_that_it_began_with(tmp_path, names):
+    plain, file = settings(tmp_path, picture(), stripes()), tmp_path / "classes.txt"
+    file.write_text(names) if names else file.unlink()
+    began = seg_task.classes(plain)
+    config = plain.settled()
+    assert config.settled() == config and seg_task.classes(config) == began
+    assert len(examples_of(config)) == 1
+    file.write_text("road\nsky\ncar\nvoid\n")
+    assert seg_task.classes(config) == began != seg_task.classes(plain)
+    for other in (lambda: seg_task.data(config), lambda: config.on(config.source)):
+        with pytest.raises(UserError, match=r"label_folder:.*: class 0 is 'road', but for this run '(sky|void|cl)"):
+            other()
+    shutil.rmtree(tmp_path)
+    assert seg_task.classes(config) == began  # which is all that predictions need
+
+
+def examples_of(config):
+    return list(examples(seg_task.data(config).splits["train"]))
+
+
+def test_a_run_is_scored_on_data_of_its_classes_alone(tmp_path):
+    config = settings(tmp_path, picture(), stripes()).settled()
+    with pytest.raises(UserError, match="camvid: class 1 is 'building', but for this run 'road'; take data"):
+        config.on("camvid")
+    rooms = seg_camvid.CONFIGS["quick"]
+    assert rooms.settled() == rooms == rooms.on("rooms") and config.on(config.source) == config
+    with pytest.raises(UserError, match=r"class \d+ is '.*', but for this run '.*'; take data"):
+        rooms.on(config.source)

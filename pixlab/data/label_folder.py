@@ -187,13 +187,18 @@ def read_classes(folder: Path) -> Classes | None:
         raise UserError(f"{file}: not UTF-8 text; save it as UTF-8") from None
     while lines and not lines[-1]:
         lines.pop()
+    return named_classes(lines, file)
+
+
+def named_classes(lines: Sequence[str], where: object) -> Classes:
+    """Classes by their names, class 0 first, of which one may be void. Raises UserError, which begins with `where`."""
     for number, name in enumerate(lines):
         if not name or name in lines[:number]:
             what = f"names {name} twice" if name else f"line {number + 1} is empty"
-            raise UserError(f"{file}: {what}; it must name the classes, one a line, class 0 first")
+            raise UserError(f"{where}: {what}; it must name the classes, one a line, class 0 first")
     voids = [number for number, name in enumerate(lines) if name.lower() in VOIDS]
     if len(voids) > 1 or len(lines) == len(voids):
-        raise UserError(f"{file}: has {len(lines)} lines, {len(voids)} of them void; name the classes and one void")
+        raise UserError(f"{where}: has {len(lines)} lines, {len(voids)} of them void; name the classes and one void")
     ignore = voids[0] if voids else max(NOTHING, len(lines))
     return Classes(tuple(lines[:-1] if ignore == len(lines) - 1 else lines), ignore)
 
