@@ -50,7 +50,7 @@ class LabelFolder:
     without test pictures gives those of val for "test". classes: what labels mean, where classes.txt is not to say it.
     Raises UserError on construction for a folder, list or classes.txt that is wrong and for a picture without a label
     or a label without a picture, NoSplit for a split that is not there; on reading a frame for a label that is damaged,
-    in colours, of another size than its picture, or that holds no class.
+    in colours, of another size than its picture, or has values that are no classes.
     """
 
     def __init__(self, folder: str | os.PathLike, split: str = "train", *, classes: Classes | None = None):
