@@ -11,7 +11,7 @@ U-Net of Ronneberger, Fischer & Brox, MICCAI 2015.
 What differs from the paper: pictures are mirrored at random; the statistics that batch normalisation tests with are
 averaged over about one pass over them; the best step is not chosen by validation, the last one is scored. The
 cross-entropy is a mean over labelled pixels. Outlines count as in pixlab/metrics/boundary_f1.py, a little higher than
-by the authors' script. `quick`, `few` and `unet` learn by Adam; `quick` and `few` keep running statistics.
+by the authors' script. `quick`, `few` and the U-Nets learn by Adam; `quick` and `few` keep running statistics.
 """
 
 from __future__ import annotations
@@ -116,16 +116,17 @@ class Config(SegOptions):
 
 
 TABLE = Config(batch=12, class_weights="segnet", average=31, save_every=500)
+FEW = Config(
+    size=(240, 320), crop=(120, 160), zoom=1.5, batch=8, width=0.5, optimiser="adam", lr=2e-3,
+    steps=2000, save_every=250, eval_every=1000,
+)  # fmt: skip
 LONG = Config(batch=5, lr=1e-3, steps=40_000)  # of the large benchmark
 CONFIGS = {
     "quick": Config(
         source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=0.25, optimiser="adam", lr=3e-3, steps=400,
         save_every=200, eval_every=200,
     ),
-    "few": Config(
-        size=(240, 320), crop=(120, 160), zoom=1.5, batch=8, width=0.5, optimiser="adam", lr=2e-3,
-        steps=2000, save_every=250, eval_every=1000,
-    ),
+    "few": FEW,
     **{name: dataclasses.replace(TABLE, net=name) for name in PUBLISHED},
     "natural": dataclasses.replace(TABLE, class_weights="none"),
     "segnet": Config(net="segnet", batch=4, lr=1e-3, class_weights="segnet", steps=40_000, average=92),
@@ -135,6 +136,7 @@ CONFIGS = {
         net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
         optimiser="adam", lr=5e-5, score_rate=20, steps=480, save_every=50, eval_every=240,
     ),
+    "unet_few": dataclasses.replace(FEW, net="unet", steps=1000),
     "unet": Config(net="unet", batch=4, width=0.5, class_weights="segnet", optimiser="adam", lr=3e-4, steps=20_000),
 }  # fmt: skip
 ABOUT = {
@@ -146,6 +148,7 @@ ABOUT = {
     "fcn8s": "FCN-8s, all at once, as the paper compares with it; the trunk starts from published weights.",
     "fcn8s_learnt": "The same with deconvolutions that learn.",
     "fcn8s_few": "FCN-8s at half the size with an eighth of fc6 and fc7: --weights FILE; for machines without a GPU.",
+    "unet_few": "The padded U-Net as `few` has SegNet-Basic.",
     "unet": "The padded U-Net with half of the published channels.",
 }
 
