@@ -23,7 +23,7 @@ from pixlab.errors import UserError
 from pixlab.options import Options
 
 Tree = Any
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 HEAVY = 2**26  # parameters
 SMALL = 2**14  # numbers: a smaller array is whole on every device, as its transfer would cost more than its memory
 
@@ -61,7 +61,7 @@ def keep_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # neither Linux nor glibc
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1)):
+        for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
             mallopt(parameter, value)
 
 
