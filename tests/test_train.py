@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -359,6 +360,26 @@ def test_a_folder_with_another_config_is_refused_and_left_alone(finished):
     with pytest.raises(UserError, match=r"lr 0.01 there, 0.5 here"):
         toy.main(["--run", str(finished.folder), *SHORT, "--lr", "0.5"])
     assert (finished.folder / "config.json").read_bytes() == before
+
+
+def test_a_folder_of_another_experiment_is_said_to_be_that(finished):
+    other = dataclasses.replace(toy.experiment, name="blur")
+    with pytest.raises(UserError, match=r"holds another run \(of toy\); choose"):
+        other.main(["--run", str(finished.folder), *SHORT, "--lr", "0.5"])
+
+
+def test_what_the_test_images_cannot_measure_is_said_and_is_no_number(tmp_path, capsys):
+    """Such as the accuracy on labels that are all void."""
+
+    def recipe(config):
+        made = toy.recipe(config)
+        gaps = Metric(made.metrics["map"].stats, lambda total: {"mse": 0.0, "gaps": float("nan")})
+        return dataclasses.replace(made, metrics={"map": gaps})
+
+    run = dataclasses.replace(toy.experiment, recipe=recipe).main(["--run", str(tmp_path / "run"), *SHORT])
+    assert "not measured, as nothing in the test images is to measure it on: map/gaps\n" in capsys.readouterr().out
+    text = (run.folder / "result.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["rows"] == [["this run", 0.0, None]]
 
 
 def test_options_that_leave_the_result_as_it_is_may_change(finished):

@@ -48,6 +48,8 @@ def _fill(what: str, weights: Mapping[str, np.ndarray], target: Tree, names: Nam
         if value.shape != leaf.shape:
             wrong.append(f"{name} {value.shape} instead of {leaf.shape}")
         filled[path] = value
+    if wrong and not missing:
+        what += ", which must be as wide as the published one"
     parts = {"missing": missing, "unexpected": sorted(unused), "of another shape": wrong}
     faults = [
         f"{kind}: {', '.join(found[:8])}{' ...' if len(found) > 8 else ''}" for kind, found in parts.items() if found

