@@ -1,5 +1,8 @@
 """The boundary benchmark: curves worked by hand, tiny maps, and annotators of real photos against one another."""
 
+import os
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_gradient_magnitude
 
+from pixlab.data.boundary_sets import read_boundaries
 from pixlab.errors import UserError
 from pixlab.metrics.edge_thinning import suppress_non_maxima
 from pixlab.metrics.edges import best_counts, boundary_counts, boundary_metric, boundary_scores
@@ -166,3 +170,24 @@ def test_differences_of_grey_find_some_boundaries(bear):
     )
     assert score["ods"] > chance["ods"] + 0.2 and score["ap"] > chance["ap"] + 0.2
     assert score["ods_precision"] <= 1 and score["ois"] == pytest.approx(score["ods"], abs=0.02)
+
+
+def test_the_figures_of_the_benchmarks_own_program():
+    """Its five sample maps at five thresholds; its pairing is approximate, ours exact."""
+    folder = pathlib.Path(os.environ.get("PIXLAB_BSDS", "")) / "bench" / "data"
+    if not (folder / "test_2").is_dir():
+        pytest.skip("PIXLAB_BSDS does not name a copy of BSDS500 with its folder bench")
+    pooled, best, each = np.zeros((5, 4)), np.zeros(4), []
+    for path in sorted((folder / "png").glob("*.png")):
+        edges = np.asarray(Image.open(path), np.float64) / 255
+        truth = read_boundaries((folder / "groundTruth" / f"{path.stem}.mat").read_bytes(), path.stem)
+        counts = boundary_counts(edges, truth, thresholds=5)
+        own = best_counts(counts)
+        pooled, best, each = pooled + counts, best + own, [*each, (own[0] / own[1], own[2] / own[3])]
+    theirs = {name: np.loadtxt(folder / "test_2" / f"eval_bdry{name}.txt") for name in ("", "_img", "_thr")}
+    np.testing.assert_allclose(each, theirs["_img"][:, 2:4], atol=0.0015)
+    recall, precision = pooled[:, 0] / pooled[:, 1], pooled[:, 2] / pooled[:, 3]
+    np.testing.assert_allclose(np.stack([recall, precision], 1), theirs["_thr"][:, 1:3], atol=0.001)
+    scores = boundary_scores(pooled, best)
+    found = [scores[name] for name in ("ods_recall", "ods_precision", "ods", "ois", "ap")]
+    np.testing.assert_allclose(found, theirs[""][[1, 2, 3, 6, 7]], atol=0.001)
