@@ -183,9 +183,14 @@ def render(example: Example, prediction: Batch) -> dict[str, np.ndarray]:
     """Picture, what share of its annotators drew each boundary, the predicted map, and its ridges."""
     drawn, edge = example["boundaries"], np.asarray(prediction["edge"][..., 0], np.float64)
     share = drawn.sum(-1) / max(1, int(np.any(drawn, axis=(0, 1)).sum()))
-    maps = {"truth": share, "prediction": edge, "ridges": suppress_non_maxima(edge)}
+    maps = {"truth": share, "prediction": edge, "ridges": ridges(edge)}
     panels = [(name, np.repeat(grey(x)[..., None], 3, -1)) for name, x in maps.items()]
     return {"boundary": pictures.strip([("input", np.uint8(255 * example["image"] + 0.5)), *panels])}
+
+
+def ridges(edge: np.ndarray) -> np.ndarray:
+    """The map where it is highest across its edges; scores keep what is 0.99 times as high too, and thin it later."""
+    return suppress_non_maxima(edge, multiplier=1.0)
 
 
 def grey(values: np.ndarray) -> np.ndarray:
@@ -201,7 +206,7 @@ def photo(config: Config, image: np.ndarray) -> Example:
 def export(config: Config, image: np.ndarray, prediction: Batch) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes: the map, 255 where a boundary is certain, and its ridges."""
     edge = np.asarray(prediction["edge"][..., 0], np.float64)
-    return {"edge": grey(edge), "edge_thin": grey(suppress_non_maxima(edge))}
+    return {"edge": grey(edge), "edge_thin": grey(ridges(edge))}
 
 
 def tiles(config: Config) -> Tiles:
