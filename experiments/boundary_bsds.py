@@ -52,6 +52,7 @@ from pixlab.tiles import Tiles
 NET = "hed"
 PUBLISHED = {
     "HED, the paper": {"boundary/ods": 0.782},
+    "HED, IJCV 2017": {"boundary/ods": 0.788, "boundary/ois": 0.808, "boundary/ap": 0.840, "boundary/r50": 0.923},
     "HED, the release's weights": {"boundary/ods": 0.790, "boundary/ois": 0.808},
 }
 
@@ -199,13 +200,15 @@ def grey(values: np.ndarray) -> np.ndarray:
 
 
 def photo(config: Config, image: np.ndarray) -> Example:
-    """The photo, uint8 RGB [h, w, 3], divided by 255, float32."""
-    return {"image": image.astype(np.float32) / np.float32(255)}
+    """The photo, uint8 RGB [h, w, 3], divided by 255, float32; without a margin reflected to multiples of 16, at which
+    side outputs are not stretched, so that windows of large photos answer what the whole would."""
+    below = [(0, 0 if config.margin else -n % 16) for n in image.shape[:2]]
+    return {"image": np.pad(image, (*below, (0, 0)), mode="reflect").astype(np.float32) / np.float32(255)}
 
 
 def export(config: Config, image: np.ndarray, prediction: Batch) -> dict[str, np.ndarray]:
     """What `python -m pixlab predict` writes: the map, 255 where a boundary is certain, and its ridges."""
-    edge = np.asarray(prediction["edge"][..., 0], np.float64)
+    edge = np.asarray(prediction["edge"][: image.shape[0], : image.shape[1], 0], np.float64)
     return {"edge": grey(edge), "edge_thin": grey(ridges(edge))}
 
 

@@ -5,8 +5,8 @@ The system of experiments/seg_voc_refinenet.py: RefineNet, Lin, Milan, Shen & Re
     python -m experiments.seg_ade                          minutes on a laptop, on procedural rooms
     python -m experiments.seg_ade resnet50                 (python -m pixlab data prepare scene_parse150)
 
-Rates are those of the release for VOC, steps are ours. Pictures are scored within 768x1024: larger ones are made
-smaller first and scored at that size, which is not the benchmark's protocol.
+Rates are those of the release for VOC, steps are ours. Pictures are scored within 768x1024, black beyond them: larger
+ones are made smaller first and scored at that size, which is not the benchmark's protocol.
 """
 
 from __future__ import annotations

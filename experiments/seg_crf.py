@@ -16,6 +16,7 @@ import itertools
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -56,16 +57,21 @@ class Command:
     """Weight of the kernel of places alone."""
     smooth_sigma: float = 3.0
     """Its deviation in pixels."""
+    normalisation: Literal["none", "before", "after", "symmetric"] = "after"
+    """What each kernel is divided by, see pixlab/nn/dense_crf.py: after it is applied, as in the authors' code."""
     iterations: int = 10
     """Of mean field."""
 
 
-def refined(logits: np.ndarray, example: Example, kernels: Kernels, iterations: int = 10) -> np.ndarray:
+def refined(
+    logits: np.ndarray, example: Example, kernels: Kernels, *, normalisation: str = "after", iterations: int = 10
+) -> np.ndarray:
     """Logarithms of the CRF's probabilities [h, w, c] for scores [h, w, c] of an example; what lies beyond a picture
     that was put into a larger window (see `fitted_example`) keeps its scores and has no part in it."""
     height, width = example.get("seen", logits.shape[:2])
     image, inside = example["image"][:height, :width], logits[:height, :width]
-    found = dense_crf(jnp.asarray(inside), appearance_lattice(image, kernels), kernels, iterations=iterations)
+    lattice, how = appearance_lattice(image, kernels), dict(normalisation=normalisation, iterations=iterations)
+    found = dense_crf(jnp.asarray(inside), lattice, kernels, **how)
     out = np.array(logits)
     out[:height, :width] = np.log(np.maximum(np.asarray(found), 1e-30))
     return out
@@ -85,10 +91,11 @@ def score(command: Command, run: Run) -> dict[str, dict[str, float]]:
     kernels = Kernels(
         command.appearance, command.position_sigma, command.colour_sigma, command.smoothness, command.smooth_sigma
     )
+    how = dict(normalisation=command.normalisation, iterations=command.iterations)
     metrics, totals = seg_task.metrics(run.config), {}
     stats = jax.jit(lambda prediction, example: {name: m.stats(prediction, example) for name, m in metrics.items()})
     for number, (example, before) in enumerate(itertools.islice(predictions(run), command.images or None)):
-        after = before | {"logits": refined(before["logits"], example, kernels, command.iterations)}
+        after = before | {"logits": refined(before["logits"], example, kernels, **how)}
         for name, prediction in (("before", before), ("after", after)):
             one = jax.tree.map(lambda x: np.asarray(x, np.float64), stats(prediction, example))
             total = totals.get(name)

@@ -8,10 +8,11 @@ of VGG-16 without its last pools, then a context module, Basic or Large, that st
     python -m experiments.seg_voc_dilated large --start runs/seg_voc_dilated-front
 
 The front end learns from windows of 500x500 of reflected pictures, whose inner 128x128 pixels give 16x16 labels; the
-context module then from whole pictures, with the front end held still.
+context module then from whole reflected pictures, with the front end held still. Cell i lies on pixel 8 i, whose label
+it learns.
 
 What differs from the paper: there is no COCO to learn from first; the context module is padded with zeros layer by
-layer, and its number of steps is ours; scores are enlarged bilinearly from the middles of their 8x8 pixels.
+layer, and its number of steps is ours.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pixlab.core import Aux, Objective, Recipe, Stage
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import strided_labels
 from pixlab.models.context import Context
-from pixlab.models.dilated_frontend import MARGIN, STRIDE, FrontEnd
+from pixlab.models.dilated_frontend import MARGIN, STRIDE, FrontEnd, reflected_part
 from pixlab.net import Net, init_all
 from pixlab.optim import Rule, sgd_by_layer
 from pixlab.pretrained import trunks
@@ -79,14 +80,15 @@ class Config(SegOptions):
         self.one_of("margin", (0, MARGIN))
         if self.front_steps + self.context_steps == 0 or (self.context == "none") != (self.context_steps == 0):
             raise UserError("give --front-steps, or --context basic or large with --context-steps, or both")
-        if self.margin and (self.context_steps or min(self.crop) <= 2 * MARGIN):
-            raise UserError(f"--margin {MARGIN} is for the front end alone and a --crop larger than {2 * MARGIN}")
+        if self.margin and min(self.crop) <= 2 * MARGIN:
+            raise UserError(f"--margin {MARGIN}: give a --crop larger than {2 * MARGIN}")
 
 
 VOC = dict(source="voc2012", train_split="trainaug", test_split="val", keep=True, size=(504, 504))
 WHOLE = Config(
-    **VOC, crop=(504, 504), batch=60, front_steps=0, context_steps=60_000, start="runs/seg_voc_dilated-front"
-)
+    **VOC, crop=(504 + 2 * MARGIN, 504 + 2 * MARGIN), margin=MARGIN, batch=60, front_steps=0, context_steps=60_000,
+    start="runs/seg_voc_dilated-front",
+)  # fmt: skip
 CONFIGS = {
     "quick": Config(
         source="rooms", size=(96, 128), crop=(96, 128), batch=8, width=1 / 16, context="basic", front_steps=200,
@@ -114,20 +116,27 @@ def recipe(config: Config) -> Recipe:
     if config.context != "none":
         nets.append(Net("context", Context(config.context == "large"), ((1, 8, 8, classes),), dtype))
 
-    def front_loss(params, carry, batch, key):
-        logits, _ = (crops if config.margin else front)(params, carry, batch["image"], train=True, key=key)
+    def learnt(params, carry, batch, **mode):
         inner = slice(config.margin, -config.margin or None)
-        return at_cells(config, logits, {"label": batch["label"][:, inner, inner]}), Aux()
+        scores, _ = (crops if config.margin else front)(params, carry, batch["image"], **mode)
+        return scores, {"label": batch["label"][:, inner, inner]}
+
+    def front_loss(params, carry, batch, key):
+        return at_cells(config, *learnt(params, carry, batch, train=True, key=key)), Aux()
 
     def context_loss(params, carry, batch, key):
-        logits, _ = nets[1](params, carry, front(params, carry, batch["image"])[0], train=True, key=key)
-        return at_cells(config, logits, batch), Aux()
+        scores, labels = learnt(params, carry, batch)
+        return at_cells(config, nets[1](params, carry, scores, train=True, key=key)[0], labels), Aux()
 
     def predict(params, carry, batch, nets=nets):
-        x = batch["image"]
-        for net in nets:
-            x = net(params, carry, x)[0]
-        return {"logits": seg_task.enlarged(x, batch["image"].shape[1:3], stride=STRIDE, first=(STRIDE - 1) / 2)}
+        image = batch["image"]
+        if "seen" in batch:  # the picture is a part of the window
+            x, _ = crops(params, carry, reflected_part(image, batch["seen"]))
+        else:
+            x, _ = front(params, carry, image)
+        for net in nets[1:]:
+            x, _ = net(params, carry, x)
+        return {"logits": seg_task.enlarged(x, image.shape[1:3], stride=STRIDE)}
 
     def begun(params):
         if config.weights:
@@ -160,7 +169,7 @@ def optimiser(config: Config, lr: float, steps: int) -> optax.GradientTransforma
 
 def published(config: Config) -> dict[str, dict[str, float]]:
     """The paper's scores of the same networks."""
-    rows = PUBLISHED[config.context] if config.source == "voc2012" else {}
+    rows = PUBLISHED[config.context] if (config.source, config.test_split) == ("voc2012", "val") else {}
     return {name: {"label/mean_iu": score / 100} for name, score in rows.items()}
 
 

@@ -70,7 +70,7 @@ def data(config: MembraneOptions, *, answer: int, cells: bool) -> Data:
     weigh = functools.partial(weighted_frame, w0=config.border, sigma=config.sigma, class_weights=balance)
     sizes = dict(window=config.window, answer=answer, deviation=config.deviation, grey=config.grey)
     change = functools.partial(train_window, **sizes, cells=cells)
-    splits = {"train": Split(Kept(train, weigh), whole_slice, change), "test": Split(test, whole_slice)}
+    splits = {"train": Split(Kept(train, weigh), whole_slice, change), "test": Split(test, whole_slice, alone=True)}
     return Data(batch=config.batch, splits=splits, workers=config.workers)
 
 

@@ -26,11 +26,12 @@ from pixlab.errors import NoSplit, UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
 from pixlab.metrics.boundary_f1 import boundary_f1
 from pixlab.metrics.segmentation import segmentation_metrics
-from pixlab.nn.upsample import interpolation_matrix
+from pixlab.nn.upsample import interpolated
 from pixlab.options import Options
 from pixlab.tiles import Tiles
 
 FOLDER = "label_folder"
+MOST = 256  # classes, which are written as 8-bit pictures
 GRID = 32  # pixels that the lowest maps of networks lie apart, or a multiple
 
 # of SegNet's release for CamVid; its "median frequency" is not that of the training set's labels, which gives sign
@@ -88,14 +89,16 @@ class SegOptions(Options):
         """See Options.settled: the names of a folder's classes, which the run keeps whatever becomes of the folder."""
         if self.names or not self.source.startswith(f"{FOLDER}:"):
             return self
-        found = classes(self)
-        return dataclasses.replace(self, names=found.names + (("void",) if found.ignore == found.count else ()))
+        if (found := classes(self)).count > MOST:
+            raise UserError(f"{self.source}: {found.count} classes, but {MOST} at most; number labels without gaps")
+        return dataclasses.replace(self, names=written(found))
 
     def on(self, source: str) -> SegOptions:
-        """See Options.on. Raises UserError where the other source has other classes."""
-        other = dataclasses.replace(self, source=source, names=()).settled()
-        same(classes(self), classes(other), source)
-        return self if source == self.source else other
+        """See Options.on; a folder that names no classes has this run's. Raises UserError for other classes."""
+        found = classes_of(source, classes(self))
+        same(classes(self), found, source)
+        names = written(found) if source.startswith(f"{FOLDER}:") else ()
+        return self if source == self.source else dataclasses.replace(self, source=source, names=names)
 
     def blank(self, name: str) -> SegOptions:
         """See Options.blank; the classes stay those of the source."""
@@ -105,6 +108,11 @@ class SegOptions(Options):
 def classes(config: SegOptions) -> Classes:
     """The classes of the source, or those that a run on a folder began with."""
     return named_classes(config.names, "--names") if config.names else classes_of(config.source)
+
+
+def written(known: Classes) -> tuple[str, ...]:
+    """The names as classes.txt would have them."""
+    return known.names + (("void",) if known.ignore == known.count else ())
 
 
 def same(learnt: Classes, found: Classes, source: str) -> None:
@@ -131,7 +139,7 @@ def data(config: SegOptions) -> Data:
         whole = functools.partial(fitted_example, classes=known, size=config.size)
     for name, split in (("train", config.train_split), ("test", config.test_split)):
         try:
-            frames, found = open_labels(config.source, split)
+            frames, found = open_labels(config.source, split, known)
             same(known, found, config.source)
         except NoSplit:
             if split != name or (name == "test" and not splits):  # a split that is asked for must be there
@@ -155,13 +163,13 @@ def weights(config: SegOptions) -> np.ndarray | None:
         case "segnet":
             return np.array(SEGNET)
         case "median_frequency":
-            return _median_frequency(config.source, config.train_split, config.size)
+            return _median_frequency(config.source, config.train_split, config.size, classes(config))
     return None
 
 
 @functools.cache
-def _median_frequency(source: str, split: str, size: tuple[int, int]) -> np.ndarray:
-    frames, known = open_labels(source, split)
+def _median_frequency(source: str, split: str, size: tuple[int, int], known: Classes) -> np.ndarray:
+    frames, _ = open_labels(source, split, known)
     labels = (whole_example(frames[i], size=size)["label"] for i in range(len(frames)))
     counts = sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels)
     if not counts[0].any():
@@ -177,14 +185,10 @@ def metrics(config: SegOptions) -> Mapping[str, Metric]:
 
 
 def enlarged(
-    scores: Float[jax.Array, "b h w c"], size: tuple[int, int], *, stride: int, first: float = 0.0
+    scores: Float[jax.Array, "b h w c"], size: tuple[int, int], *, stride: int
 ) -> Float[jax.Array, "b h2 w2 c"]:
-    """Scores bilinear at all pixels of `size`, cell i lying on the pixel stride * i + first; outside, the nearest."""
-    rows, columns = (
-        jnp.asarray(interpolation_matrix(stride * np.arange(n) + first, out))
-        for n, out in zip(scores.shape[1:3], size, strict=True)
-    )
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, scores)
+    """Scores bilinear at all pixels of `size`, cell i lying on the pixel stride * i; outside, the nearest."""
+    return interpolated(scores, [stride * np.arange(n) for n in scores.shape[1:3]], size)
 
 
 def row_of(config: SegOptions, configs: Mapping[str, SegOptions], *fields: str) -> str:

@@ -159,16 +159,18 @@ def test_rates_of_the_release():
         np.testing.assert_allclose(later["bias"], -0.1 * 2e-6 * rate * 1.9, rtol=1e-5)
 
 
-def test_a_large_photo_in_windows_is_what_it_is_in_one_piece():
+@pytest.mark.parametrize("margin", [True, False])
+def test_a_large_photo_in_windows_is_what_it_is_in_one_piece(margin):
     params = draw(HED(1 / 64), jnp.zeros((1, 16, 16, 3)))["params"]
-    recipe = boundary_bsds.recipe(dataclasses.replace(SMALL, width=1 / 64))
+    settings = dataclasses.replace(SMALL, width=1 / 64, margin=margin)
+    recipe = boundary_bsds.recipe(settings)
     predict, photo = jit(recipe.predict), RNG.integers(0, 256, (323, 409, 3), np.uint8)
     scale = jax.tree.map(lambda x: x / 3, params)  # so that maps are not all 0 and 1
 
     def export(view):
-        found = predict({"hed": params | {n: scale[n] for n in SIDES}}, {}, {"image": np.float32(view)[None] / 255})
-        edge = {"edge": np.asarray(found["edge"][0])}
-        return edge | boundary_bsds.export(SMALL, view, edge)
+        seen = boundary_bsds.photo(settings, view)["image"][None]
+        found = predict({"hed": params | {n: scale[n] for n in SIDES}}, {}, {"image": seen})
+        return boundary_bsds.export(settings, view, {"edge": np.asarray(found["edge"][0])})
 
     tiles, whole, parts = boundary_bsds.tiles(SMALL), export(photo), {}
     for window in windows(323, 409, dataclasses.replace(tiles, size=304)):
@@ -196,6 +198,7 @@ def test_published_rows_and_plans():
     assert set(boundary_bsds.published(boundary_bsds.PAPER)) == set(boundary_bsds.PUBLISHED)
     scores = boundary_bsds.published(boundary_bsds.PAPER)
     assert scores["HED, the paper"] == {"boundary/ods": 0.782}
+    assert scores["HED, IJCV 2017"]["boundary/ods"] == 0.788
     assert scores["HED, the release's weights"] == {"boundary/ods": 0.79, "boundary/ois": 0.808}
     assert boundary_bsds.published(SMALL) == {}
     assert boundary_bsds.answers(boundary_bsds.CONFIGS["published"], None) == {}

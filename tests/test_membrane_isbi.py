@@ -1,6 +1,7 @@
 """Membranes: windows, weights and scores by hand, and a run that learns."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,15 @@ from scipy import ndimage
 from experiments import membrane_isbi
 from pixlab import membrane_task
 from pixlab.__main__ import main
+from pixlab.core import State
 from pixlab.data.border_weights import border_weights, components
 from pixlab.data.membrane_examples import Kept, train_window, weighted_frame
 from pixlab.data.membranes import in_grey, open_membranes, room_frame
-from pixlab.data.pipeline import train_batches
+from pixlab.data.pipeline import eval_batches, train_batches
 from pixlab.errors import UserError
+from pixlab.evaluate import Evaluator
 from pixlab.losses.malis import lower_of_two
+from pixlab.mesh import make_mesh
 from pixlab.metrics.membranes import membrane_scores
 from pixlab.metrics.partition import isbi_rand_error, pixel_error, rand_error
 
@@ -172,6 +176,24 @@ def test_affinities_are_the_lower_of_two():
 # The whole
 
 
+def test_slices_of_different_sizes_are_scored_together(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for index, size in enumerate(((60, 70), (64, 72))):
+            image, label = slice_and_label(index, *size)
+            Image.fromarray(image).save(tmp_path / split / f"{index}.png")
+            Image.fromarray(label).save(tmp_path / split / f"{index}_label.png")
+    settings = config(f"isbi2012:{tmp_path}", batch=4)
+    as_it_is = Evaluator(
+        lambda params, carry, batch: {"interior": batch["image"]}, membrane_task.metrics(), make_mesh(4)
+    )
+    empty = State(step=jnp.zeros((), jnp.int32), params={}, carry={}, opt={})
+    scores = as_it_is(empty, eval_batches(membrane_isbi.data(settings), "test"))
+    pairs = [slice_and_label(index, *size) for index, size in enumerate(((60, 70), (64, 72)))]
+    errors = [np.mean((image > 127.5) != label) for image, label in pairs]
+    assert errors[0] != errors[1] and scores["membrane/pixel_error"] == pytest.approx(np.mean(errors), abs=1e-6)
+
+
 def test_a_run_learns_and_predicts_photos_of_any_size(stack, tmp_path):
     arguments = ["quick", "--source", stack, "--levels", "2", "--window", "60", "--tile", "60", "--border", "0"]
     arguments += ["--steps", "80", "--width", "0.125", "--batch", "4", "--eval-every", "0", "--workers", "1"]
@@ -223,8 +245,24 @@ def test_malis_is_a_second_stage_that_lowers_its_loss(stack):
     assert losses[-1] < losses[0] < 2
 
 
+def test_n4_answers_for_a_pixel_of_a_slice_what_it_learns_from_the_window_around_it(stack):
+    settings = config(stack, "ciresan", width=1 / 8, batch=1)
+    recipe, (learns, _) = membrane_isbi.recipe(settings), membrane_isbi.nets(settings)
+    image = np.random.default_rng(0).random((60, 70, 1), np.float32)
+    params = {"n4": draw(learns.module, jnp.zeros((1, 95, 95, 1)))["params"]}
+    compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    found = np.asarray(compiled(recipe.predict)(params, {}, {"image": image[None]})["interior"])[0, ..., 0]
+    mirrored = np.pad(image, ((47, 47), (47, 47), (0, 0)), mode="reflect")
+    places = [(0, 0), (59, 69), (31, 8), (17, 40)]
+    views = np.stack([mirrored[y : y + 95, x : x + 95] for y, x in places])
+    logits, _ = compiled(lambda p, x: learns(p, {}, membrane_isbi.centred(x)))(params, views)
+    expected = jax.nn.softmax(np.reshape(logits, (4, 2)))[:, 1]
+    np.testing.assert_allclose([found[at] for at in places], expected, atol=1e-5)
+    assert np.ptp(expected) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["unet", "ciresan"])
-def test_n4_learns_windows_and_answers_whole_slices_with_the_same_parameters(stack, name):
+def test_networks_have_the_published_size_and_answer_for_whole_slices(stack, name):
     settings = config(stack, name, width=1 / 16, batch=1)
     recipe = membrane_isbi.recipe(settings)
     shapes = jax.eval_shape(recipe.init, jax.random.key(0))

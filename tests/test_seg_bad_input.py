@@ -136,6 +136,36 @@ def test_a_run_keeps_the_classes_that_it_began_with(tmp_path, names):
     assert seg_task.classes(config) == began  # which is all that predictions need
 
 
+def test_a_folder_without_names_may_lack_the_last_classes(tmp_path):
+    config = settings(tmp_path / "own", picture(), np.where(stripes() == 1, 2, stripes()))
+    (tmp_path / "own" / "classes.txt").unlink()
+    config, other = config.settled(), settings(tmp_path / "other", picture(), stripes()).source
+    assert config.names == ("class 0", "class 1", "class 2")
+    (tmp_path / "other" / "classes.txt").unlink()
+    assert config.on(other).names == config.names and len(examples_of(config.on(other))) == 1
+    put(tmp_path / "other" / "train", "p", picture(), np.full((24, 32), 3, np.uint8))
+    with pytest.raises(UserError, match=r"p_label\.png: has a label 3, but its 3 classes are 0 to 2"):
+        examples_of(config.on(other))
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (
+            np.zeros((24, 32), np.uint8),
+            r"p_label\.png and all other labels have class 0 alone, and 255 is none; number",
+        ),
+        (np.full((24, 32), 1000, np.uint16), r"1001 classes, but 256 at most; number labels without gaps"),
+    ],
+)
+def test_a_mask_of_0_and_255_is_not_two_classes_and_gaps_in_their_numbers_are_not_many(tmp_path, label, words):
+    config = settings(tmp_path, picture(), label)
+    put(tmp_path / "test", "q", picture(), np.uint8(255 * stripes().clip(0, 1)))
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(UserError, match=words):
+        config.settled()
+
+
 def examples_of(config):
     return list(examples(seg_task.data(config).splits["train"]))
 

@@ -12,6 +12,8 @@ import pytest
 from experiments import seg_camvid, seg_voc, seg_voc_deeplab, seg_voc_dilated, seg_voc_refinenet
 from pixlab import seg_task
 from pixlab.errors import UserError
+from pixlab.models.context import Context
+from pixlab.models.deeplab import multi_scale
 from pixlab.nn.upsample import resize_corners
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -164,11 +166,59 @@ def test_deeplab_learns_the_labels_under_its_scores(cells, every):
 
 def test_scores_lie_on_their_pixels():
     cells = jnp.arange(3.0)[None, :, None, None] + 10 * jnp.arange(4.0)[None, None, :, None]
-    found = np.asarray(seg_task.enlarged(cells, (24, 32), stride=8, first=3.5))[0, :, :, 0]
+    found = np.asarray(seg_task.enlarged(cells, (24, 32), stride=8))[0, :, :, 0]
     for y in range(24):
         for x in range(32):
-            row, column = np.clip((y - 3.5) / 8, 0, 2), np.clip((x - 3.5) / 8, 0, 3)
-            assert found[y, x] == pytest.approx(row + 10 * column, abs=1e-5)
+            assert found[y, x] == pytest.approx(min(y / 8, 2) + 10 * min(x / 8, 3), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0])
+def test_scales_of_deeplab_lie_on_one_another_in_photos_of_any_size(scale):
+    """A picture that says where its pixels are, and a network that gives every eighth of them."""
+    places = np.stack([*np.mgrid[:375, :500], np.zeros((375, 500))], axis=-1)[None]
+    found, (single,) = multi_scale(lambda image: image[:, ::8, ::8], jnp.asarray(places, jnp.float32), scales=(scale,))
+    seen = np.asarray(single)[0, -1, -1]  # the last cell; beyond it the nearest goes on
+    np.testing.assert_allclose(found[0, ..., :2], np.minimum(places[0, ::8, ::8, :2], seen[:2]), atol=1e-2)
+    assert found.shape == (1, 47, 63, 3) and (seen[:2] > (365, 490)).all()
+
+
+@pytest.fixture(scope="module")
+def dilated():
+    """Config, recipe and parameters of a narrow front end without a context module."""
+    settings = dataclasses.replace(
+        seg_voc_dilated.CONFIGS["front"], width=1 / 64, source="blank:voc2012", weights="", crop=(380, 388)
+    )
+    recipe, rng = seg_voc_dilated.recipe(settings), np.random.default_rng(0)
+    shapes = jax.eval_shape(recipe.init, jax.random.key(0))[0]
+    params = jax.tree.map(lambda x: np.float32(rng.normal(size=x.shape) / np.sqrt(x.size / x.shape[-1])), shapes)
+    return settings, recipe, params
+
+
+def test_the_dilated_network_answers_where_it_learns(dilated):
+    """Of a window to learn from the inner pixels count: the loss is that of the answer at the first pixel of a cell."""
+    settings, _, params = dilated
+    recipe = seg_voc_dilated.recipe(dataclasses.replace(settings, context="basic", context_steps=1))
+    params |= {"context": Context(False).init(jax.random.key(0), jnp.zeros((1, 8, 8, 21)))["params"]}
+    rng = np.random.default_rng(1)
+    inner = rng.random((1, 8, 16, 3), np.float32)
+    whole = np.pad(inner, ((0, 0), (186, 186), (186, 186), (0, 0)), mode="reflect")
+    label = np.full((1, 380, 388, 1), 255, np.int32)
+    label[:, 186:-186, 186:-186] = rng.integers(0, 21, (1, 8, 16, 1))
+    answer = jax.nn.log_softmax(jit(recipe.predict)(params, {}, {"image": inner})["logits"])
+    batch, objective = {"image": whole, "label": label}, recipe.stages[1].objectives["context"]
+    value, _ = jit(objective.loss)(params, {}, batch, jax.random.key(0))
+    terms = [-answer[0, 0, x, label[0, 186, 186 + x, 0]] for x in (0, 8)]
+    assert float(value) == pytest.approx(float(np.mean(terms)), rel=1e-4) and np.ptp(answer) > 0.1
+
+
+def test_a_picture_in_a_window_is_answered_like_the_photo_itself(dilated):
+    _, recipe, params = dilated
+    image = np.random.default_rng(2).random((1, 27, 45, 3), np.float32)
+    window = np.pad(image, ((0, 0), (0, 13), (0, 3), (0, 0)))
+    alone = jit(recipe.predict)(params, {}, {"image": image})["logits"]
+    found = jit(recipe.predict)(params, {}, {"image": window, "seen": np.int32([[27, 45]])})["logits"]
+    np.testing.assert_allclose(found[:, :27:8, :45:8], alone[:, ::8, ::8], atol=1e-5 * float(np.abs(alone).max()))
+    assert np.ptp(alone) > 1e-3
 
 
 @pytest.mark.parametrize("module", [seg_voc, seg_voc_deeplab])

@@ -76,7 +76,7 @@ def fitted_example(frame: Example, *, classes: Classes, size: Size) -> Example:
 def fitted_size(frame: Size, size: Size) -> Size:
     """Rows and columns of a frame that must fit in `size`: its own, or smaller with its aspect kept."""
     part = min(1.0, size[0] / frame[0], size[1] / frame[1])
-    return tuple(max(1, int(n * part)) for n in frame)
+    return tuple(max(1, min(most, round(n * part))) for n, most in zip(frame, size, strict=True))
 
 
 def reflected(frame: Example, margin: int, ignore: int) -> Example:

@@ -9,7 +9,7 @@ last tenth of the pictures in the order of their names is `test` and the rest `t
 Labels are PNG files whose values, or indices into their palette, are the classes from 0; 255 (65535 in 16 bits) is no
 class. `classes.txt` names the classes, one a line from class 0 on; of a class called void, ignore, unlabelled or
 unlabeled nothing is learnt or scored. Without classes.txt there are as many as the largest label says, for which all
-labels are read once.
+labels are read.
 """
 
 from __future__ import annotations
@@ -204,8 +204,11 @@ def named_classes(lines: Sequence[str], where: object) -> Classes:
 
 
 def found_classes(pairs: Sequence[Pair]) -> Classes:
-    """As many classes as the largest label of the pairs has, by number. Raises UserError for labels without a class."""
+    """As many classes as the largest label of the pairs has, by number. Raises UserError for fewer than two."""
     count = int(max(read_label(pair.label).max() for pair in pairs)) + 1
-    if not count:
-        raise UserError(f"{pairs[0].label} and all other labels have no class, only the value that is none")
+    if count < 2:
+        has = "class 0 alone" if count else "no class"
+        raise UserError(
+            f"{pairs[0].label} and all other labels have {has}, and 255 is none; number two classes, such as 0 and 1"
+        )
     return Classes(tuple(f"class {number}" for number in range(count)), max(NOTHING, count))

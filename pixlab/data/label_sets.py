@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pixlab.data import label_classes
 from pixlab.data.label_classes import Classes
-from pixlab.data.label_folder import LabelFolder
+from pixlab.data.label_folder import LabelFolder, read_classes
 from pixlab.data.pipeline import Example, Source
 from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
@@ -33,14 +34,15 @@ class LabelSet(NamedTuple):
     classes: Classes
 
 
-def open_labels(name: str, split: str) -> LabelSet:
+def open_labels(name: str, split: str, known: Classes | None = None) -> LabelSet:
     """The frames of `split` of one of SOURCES: "train", "test" and, of most, "val" and "all"; of voc2012 also
     "trainval", "trainaug" (with SBD, 10,582), "sbd" (SBD's train, 8,498) and "seg11valid" (736, none of them in it).
 
     "test" is what is scored: of sets whose test labels are secret, the pictures of val. camvid:PATH is a folder as
-    `LabelFolder` takes it with the 11 classes of CamVid, such as SegNet's. Raises UserError for an unknown name and
-    where files are absent or damaged, with the command to give where a set is not prepared; NoSplit for a split that
-    the set lacks.
+    `LabelFolder` takes it with the 11 classes of CamVid, such as SegNet's. `known`: the classes of a label_folder:PATH
+    that has no classes.txt, for which its labels are read otherwise. Raises UserError for an unknown name and where
+    files are absent or damaged, with the command to give where a set is not prepared; NoSplit for a split that the set
+    lacks.
     """
     kind, _, path = name.partition(":")
     if kind == BLANK:
@@ -50,7 +52,7 @@ def open_labels(name: str, split: str) -> LabelSet:
     if kind == "camvid" and path:
         return LabelSet(LabelFolder(path, split, classes=classes_of(name)), classes_of(name))
     if kind == "label_folder" and path:
-        folder = LabelFolder(path, split)
+        folder = LabelFolder(path, split, classes=read_classes(Path(path).expanduser()) or known)
         return LabelSet(folder, folder.classes)
     if name in KNOWN:
         from pixlab.data import label_prepared
@@ -59,8 +61,8 @@ def open_labels(name: str, split: str) -> LabelSet:
     raise UserError(f"no labelled pictures '{name}'; there are {SOURCES}")
 
 
-def classes_of(name: str) -> Classes:
-    """What the labels of one of SOURCES mean; only of label_folder:PATH the files must be there, as `open_labels`."""
+def classes_of(name: str, known: Classes | None = None) -> Classes:
+    """What the labels of one of SOURCES mean; only of label_folder:PATH the files must be there, see `open_labels`."""
     kind, _, path = name.partition(":")
     if kind == BLANK:
         return KNOWN.get(path, label_classes.ROOMS)
@@ -68,7 +70,7 @@ def classes_of(name: str) -> Classes:
         return label_classes.ROOMS
     if name in KNOWN or kind == "camvid":
         return KNOWN[kind]
-    return open_labels(name, "all").classes
+    return open_labels(name, "all", known).classes
 
 
 def blank_frame() -> Example:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from pixlab.models.dilated_vgg import DilatedVGG16, he
 from pixlab.nn.conv import Conv
 from pixlab.nn.normalise import IMAGENET_MEAN, IMAGENET_STD
-from pixlab.nn.upsample import resize_corners
+from pixlab.nn.upsample import interpolated, resize_corners
 
 LARGE_FOV = (12,)  # dilations of fc6
 ASPP_S = (2, 4, 8, 12)
@@ -73,12 +74,16 @@ def multi_scale(
 ) -> tuple[Float[Array, "b h2 w2 classes"], list[Float[Array, "b _ _ classes"]]]:
     """Scores of the image at each scale by one network: (fused to the size that the image itself gives, one by one).
 
-    Sizes are (n - 1) * scale + 1: 161 and 241 for 321. Images and scores are interpolated with corners aligned, and the
-    larger score of the scales wins, class by class. In training each map of the list learns the labels at its own size
-    and the fused map learns too (arXiv 1606.00915).
+    Sizes are (n - 1) * scale + 1: 161 and 241 for 321. Images are interpolated with corners aligned, scores where their
+    cells lie, and the larger score of the scales wins, class by class. In training each map of the list learns the
+    labels at its own size and the fused map learns too (arXiv 1606.00915).
     """
-    sizes = [tuple(round((n - 1) * scale) + 1 for n in image.shape[1:3]) for scale in scales]
-    single = [scores_of(image if size == image.shape[1:3] else resize_corners(image, size)) for size in sizes]
-    whole = jax.eval_shape(scores_of, image).shape[1:3]
-    same = [scores if scores.shape[1:3] == whole else resize_corners(scores, whole) for scores in single]
+    full = image.shape[1:3]
+    sizes = [tuple(round((n - 1) * scale) + 1 for n in full) for scale in scales]
+    single = [scores_of(image if size == full else resize_corners(image, size)) for size in sizes]
+    whole, same = jax.eval_shape(scores_of, image).shape[1:3], []
+    for size, scores in zip(sizes, single, strict=True):
+        steps = [(n - 1) / max(1, m - 1) for n, m in zip(full, size, strict=True)]  # cells of the whole between cells
+        places = [step * np.arange(n) for step, n in zip(steps, scores.shape[1:3], strict=True)]
+        same.append(scores if size == full else interpolated(scores, places, whole))
     return jnp.max(jnp.stack(same), axis=0), single

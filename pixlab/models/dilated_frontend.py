@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pixlab.errors import UserError
 from pixlab.models.dilated_vgg import HALVE_UNPADDED, DilatedVGG16, he
@@ -25,15 +25,33 @@ def reflected(image: Float[Array, "b h w c"], margin: int = MARGIN) -> Float[Arr
     return jnp.pad(image, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
 
 
+def reflected_part(
+    image: Float[Array, "b h w c"], part: Int[Array, "b 2"], margin: int = MARGIN
+) -> Float[Array, "b h2 w2 c"]:
+    """`reflected` windows that hold, at their top left, an image of `part` rows and columns: it is reflected instead of
+    what lies beyond it."""
+
+    def places(size: int, n: Int[Array, ""]) -> Int[Array, " size2"]:
+        period = jnp.maximum(2 * (n - 1), 1)
+        at = jnp.mod(jnp.arange(-margin, size + margin), period)
+        return jnp.minimum(at, period - at) * (n > 1)
+
+    def one(image, part):
+        rows, columns = (places(size, n) for size, n in zip(image.shape[:2], part, strict=True))
+        return image[rows][:, columns]
+
+    return jax.vmap(one)(image, part)
+
+
 class FrontEnd(nn.Module):
     """RGB in [0, 1] [b, h, w, 3] -> class scores [b, ceil(h / 8), ceil(w / 8), classes], linear.
 
     Cell i, j is centred on the block of 8x8 pixels from (8 i, 8 j) on, whose first pixel's label the release learns
-    (`losses.segmentation.strided_labels`). `margin`: the reflection around the image; 0 takes the image as one that has
-    its margin already, a crop of 500 of a `reflected` image in training, and gives (500 - 372) / 8 = 16 cells.
-    134,346,581 parameters with 21 classes at width 1, which scales all channels but the classes; dropout `rate` after
-    fc6 and fc7. Nothing is padded with zeros, so that `mean` and `std` only scale and shift what the first layer sees.
-    Raises UserError where an image with its margin has no more than 372 rows or columns.
+    (`losses.segmentation.strided_labels`) and answers with it. `margin`: the reflection around the image; 0 takes the
+    image as one that has its margin already, a crop of 500 of a `reflected` image in training, whose cells are then
+    (500 - 372) / 8 = 16. 134,346,581 parameters with 21 classes at width 1, which scales all channels but the classes;
+    dropout `rate` after fc6 and fc7. Nothing is padded with zeros, so that `mean` and `std` only scale and shift what
+    the first layer sees. Raises UserError where an image with its margin has no more than 372 rows or columns.
     """
 
     classes: int

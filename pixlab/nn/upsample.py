@@ -1,5 +1,7 @@
 """Fixed enlargements."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -47,6 +49,17 @@ def interpolation_matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
+def interpolated(
+    x: Float[Array, "b h w c"], places: Sequence[np.ndarray], size: tuple[int, int]
+) -> Float[Array, "b h2 w2 c"]:
+    """Cells that lie on the rows and columns `places` ([h] and [w], ascending), linear at all pixels of `size`.
+
+    Outside them the nearest cell goes on.
+    """
+    rows, cols = (jnp.asarray(interpolation_matrix(p, out), x.dtype) for p, out in zip(places, size, strict=True))
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x)
+
+
 def nearest_upsample(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array, "b h2 w2 c"]:
     """Every cell repeated `factor` times along rows and columns."""
     return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
@@ -65,6 +78,4 @@ def resize_corners(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[A
     Cell j of h cells lies on row j (h2 - 1) / (h - 1): 41 cells come to lie 8 apart in 321. Nothing is smoothed before
     it shrinks.
     """
-    places = (np.linspace(0, out - 1, n) for n, out in zip(x.shape[1:3], size, strict=True))
-    rows, cols = (jnp.asarray(interpolation_matrix(p, out), x.dtype) for p, out in zip(places, size, strict=True))
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x)
+    return interpolated(x, [np.linspace(0, out - 1, n) for n, out in zip(x.shape[1:3], size, strict=True)], size)
