@@ -50,6 +50,9 @@ def open_labels(name: str, split: str, known: Classes | None = None) -> LabelSet
     if name == "rooms":
         return LabelSet(RoomsLabels(split), classes_of(name))
     if kind == "camvid" and path:
+        own = read_classes(Path(path).expanduser())
+        if own and own.names[: label_classes.CAMVID.count] != label_classes.CAMVID.names:
+            raise UserError(f"{name}: its classes.txt has other classes than CamVid; give label_folder:{path}")
         return LabelSet(LabelFolder(path, split, classes=classes_of(name)), classes_of(name))
     if kind == "label_folder" and path:
         folder = LabelFolder(path, split, classes=read_classes(Path(path).expanduser()) or known)

@@ -234,6 +234,11 @@ def test_camvid_as_segnet_has_it(tmp_path):
         same(found.source, [0], 12)
     assert found.classes.count == 11 and found.classes.ignore == 11
     assert found.classes.names[:3] == ("sky", "building", "pole") and found.classes.names[10] == "bicyclist"
+    (tmp_path / "classes.txt").write_text("\n".join((*found.classes.names, "void")))
+    same(open_labels(f"camvid:{tmp_path}", "test").source, [0], 12)
+    (tmp_path / "classes.txt").write_text("sky\nboat\n")
+    with pytest.raises(UserError, match=r"its classes\.txt has other classes than CamVid; give label_folder:/"):
+        open_labels(f"camvid:{tmp_path}", "test")
 
 
 def test_a_set_by_name_and_names_that_are_none(monkeypatch, tmp_path):
