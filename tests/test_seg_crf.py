@@ -10,7 +10,7 @@ from PIL import Image
 from experiments import seg_crf
 from pixlab import seg_task
 from pixlab.core import Recipe, Stage, State
-from pixlab.nn.dense_crf import Kernels, exact_dense_crf
+from pixlab.nn.dense_crf import NORMALISATIONS, Kernels, appearance_lattice, dense_crf, exact_dense_crf
 from pixlab.run import Experiment, Run
 
 
@@ -31,6 +31,17 @@ def test_labels_move_to_the_edge_of_the_colours():
     exact = exact_dense_crf(jnp.asarray(logits), jnp.asarray(image), Kernels(), normalisation="after")
     assert np.abs(np.exp(found) - exact).mean() < 0.02
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_the_normalisation_is_the_one_that_is_asked_for(how):
+    image, label = two_halves()
+    logits = np.float32(0.5 * np.stack([label == 0, label == 1], -1))
+    lattice = appearance_lattice(image)
+    expected = {name: dense_crf(jnp.asarray(logits), lattice, normalisation=name) for name in NORMALISATIONS}
+    found = np.exp(seg_crf.refined(logits, {"image": image}, Kernels(), normalisation=how))
+    assert min(NORMALISATIONS, key=lambda name: np.abs(found - expected[name]).max()) == how
+    np.testing.assert_allclose(found, expected[how], atol=1e-6)
 
 
 def test_what_lies_beyond_a_picture_has_no_part():
