@@ -31,7 +31,7 @@ import numpy as np
 
 from experiments import depth_nyu
 from pixlab import maps, pictures, rgbd_task
-from pixlab.core import Aux, Recipe
+from pixlab.core import Aux, Metric, Recipe
 from pixlab.data.nyu_classes import NAMES
 from pixlab.data.pipeline import Data
 from pixlab.data.rgbd import BLANK, open_source
@@ -39,7 +39,7 @@ from pixlab.data.rooms_labels import NAMES as ROOMS
 from pixlab.errors import UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
 from pixlab.metrics.crops import inside, onto_frame
-from pixlab.metrics.segmentation import segmentation_metrics
+from pixlab.metrics.segmentation import class_iu, segmentation_metrics
 from pixlab.models.eigen2014 import scaled
 from pixlab.models.eigen_fergus import Scale1, at_outputs, enlarge, scale_size
 from pixlab.models.eigen_fergus_labels import LabelsHead1, LabelsScale2, LabelsScale3
@@ -195,7 +195,7 @@ def recipe(config: Config) -> Recipe:
 
     stages = depth_nyu.stages(config, nets, coarse_loss, fine_loss, functools.partial(predict, last=coarse_at_fine))
     init, given = with_geometry(init_all(*nets.values()), depth_nyu.pretrained(config), run)
-    return Recipe(init, stages, predict, {"label": metric(config)}, render, given)
+    return Recipe(init, stages, predict, metrics(config), render, given)
 
 
 def open_geometry(config: Config) -> Run:
@@ -240,18 +240,21 @@ def _median_frequency(source: str, classes: int) -> np.ndarray:
     return median_frequency_weights(sum(counts))
 
 
-def metric(config: Config):
-    """Scores of the pixels that the output covers, each by the nearest prediction."""
+def metrics(config: Config) -> dict[str, Metric]:
+    """Scores of the pixels that the output covers, each by the nearest prediction: of all classes, and of each."""
     region = depth_nyu.part(config).in_middle_of(config.frame)
-    scores = segmentation_metrics(config.classes + 1, valid="covered")
 
-    def stats(prediction, example):
-        height, width = example["label"].shape[:2]
-        label = jnp.argmax(prediction["logits"], axis=-1, keepdims=True).astype(jnp.float32)
-        whole = onto_frame(label, height, width, covers=region).astype(jnp.int32)
-        return scores.stats({"label": whole}, example | {"covered": inside(region, height, width)})
+    def covered(scores: Metric) -> Metric:
+        def stats(prediction, example):
+            height, width = example["label"].shape[:2]
+            label = jnp.argmax(prediction["logits"], axis=-1, keepdims=True).astype(jnp.float32)
+            whole = onto_frame(label, height, width, covers=region).astype(jnp.int32)
+            return scores.stats({"label": whole}, example | {"covered": inside(region, height, width)})
 
-    return scores._replace(stats=stats)
+        return scores._replace(stats=stats)
+
+    whole = segmentation_metrics(config.classes + 1, valid="covered")
+    return {"label": covered(whole), "iu": covered(class_iu(class_names(config), valid="covered"))}
 
 
 def data(config: Config) -> Data:

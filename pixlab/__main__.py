@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import pathlib
 import sys
@@ -36,7 +37,7 @@ class Evaluate:
         images = len(run.scored(self.split, self.source).data().splits[self.split].source)
         print(f"{images} images of split '{self.split}', {self.source or run.config.tested or 'the run'}")
         for name, value in scores.items():
-            print(f"{name:24} {value:.4f}")
+            print(f"{name:24} {'not measured' if math.isnan(value) else f'{value:.4f}'}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pixlab.run import Experiment, Run, alone, claim, write_json
 from pixlab.train import NonFinite, Stopped, mesh_of, stage_names, train
 
 STATUS = {NonFinite: 3, Absent: 75}  # of the exit, where it is not 2: 75 is what systems call a temporary failure
+WIDE = 120  # characters of a line
 SHARED = 30  # seconds until a network file system shows everywhere what was written on one host
 
 
@@ -165,15 +166,17 @@ def known(score: float | None) -> float | None:
 
 
 def table(result: dict) -> str:
-    """The final table as aligned text, a block for each metric."""
+    """The final table as aligned text, a block for each metric; where that is wide a line for each score, not row."""
     metrics = dict.fromkeys(column.split("/")[0] for column in result["columns"][1:])
     blocks = []
     for metric in metrics:
         chosen = [i for i, column in enumerate(result["columns"]) if column.startswith(f"{metric}/")]
         lines = [[metric, *(result["columns"][i].split("/", 1)[1] for i in chosen)]]
         for row in result["rows"]:
-            lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
-        blocks.append("\n".join(aligned(lines)))
+            if any(row[i] is not None for i in chosen):
+                lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
+        block = aligned(lines)
+        blocks.append("\n".join(block if len(block[0]) <= WIDE else aligned(list(zip(*lines, strict=True)))))
     return "\n\n".join(blocks)
 
 

@@ -17,6 +17,7 @@ from .log import read_scalars
 from .results import results_html
 
 _PNG_LIMIT = 200_000  # bytes; a larger picture is embedded as JPEG
+_MANY = 12  # curves of a group that are not shown at once
 _EARLIER = 5  # earlier pictures of a name that the page keeps, evenly spread over the run
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fbfbfa;--card:#fff;--ink:#1d2125;--soft:#667079;--rule:#e3e5e8;--line:#2563c9;
@@ -119,7 +120,12 @@ def _curves(scalars: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[s
     parts = []
     for group, names in groups.items():
         drawn = [curve(scalars[n], label=n, first=min(steps), last=max(steps), stages=stages) for n in names]
-        parts.append(f'<h3>{html.escape(group)}</h3><div class="curves">{"".join(drawn)}</div>')
+        grid = f'<div class="curves">{"".join(drawn)}</div>'
+        title = html.escape(group)
+        if len(drawn) > _MANY:
+            parts.append(f"<details><summary>{title}: {len(drawn)} curves</summary>{grid}</details>")
+        else:
+            parts.append(f"<h3>{title}</h3>{grid}")
     return f"<h2>Curves</h2>{''.join(parts)}"
 
 

@@ -38,6 +38,7 @@ TITLES |= {
 TITLES["outline"] = "Outlines of semantic labels"
 TITLES["boundary"] = "Boundaries (the Berkeley benchmark's scores)"
 TITLES["style_loss"] = "Style transfer (losses)"
+EACH = "iu"  # scores of each class, which the records have and the README does not
 DECIMALS = {"psnr": 2, "ssim": 4}  # as papers have them
 
 
@@ -83,7 +84,7 @@ def section(records: Mapping[str, Record]) -> str:
         return ""
     runs = list(records.values())
     tasks = dict.fromkeys(_task(name) for record in runs for name in record["metrics"])
-    order = [task for task in TITLES if task in tasks] + [task for task in tasks if task not in TITLES]
+    order = [task for task in TITLES if task in tasks] + [task for task in tasks if task not in (*TITLES, EACH)]
     tables = [f"### {TITLES.get(task, task)}\n\n{_table(rows(runs, task))}" for task in order]
     made = [f"{number}. {_made(record)}" for number, record in enumerate(runs, 1)]
     return "\n\n".join([*tables, "### How the runs were made", "\n".join(made)])

@@ -12,8 +12,8 @@ _DIRECTIONS = (  # the first that matches a column's name, and what is better th
     (re.compile(r"acc|auc|iou|psnr|ssim|delta|δ|pck|dice|within|repaired|\bf1|\biu\b|\ba[123]\b|\bm?ap\b"), "higher"),
     (re.compile(r"rel|log10|sc_inv|silog|mse|mae|epe|spoilt|mean|median"), "lower"),
 )
-_TABLES = (  # and of whole tables, whose columns are joints
-    (re.compile(r"^(pose_r\d|pose_pck|people_)"), "higher"),
+_TABLES = (  # and of whole tables, whose columns are joints or classes
+    (re.compile(r"^(pose_r\d|pose_pck|people_|iu/)"), "higher"),
     (re.compile(r"^pose_sigma"), "lower"),
 )
 

@@ -25,7 +25,7 @@ from pixlab.data.pipeline import Data, Example, Split
 from pixlab.errors import NoSplit, UserError
 from pixlab.losses.segmentation import class_counts, label_valid, median_frequency_weights, softmax_cross_entropy
 from pixlab.metrics.boundary_f1 import boundary_f1
-from pixlab.metrics.segmentation import segmentation_metrics
+from pixlab.metrics.segmentation import class_iu, segmentation_metrics
 from pixlab.nn.upsample import interpolated
 from pixlab.options import Options
 from pixlab.tiles import Tiles
@@ -178,10 +178,12 @@ def _median_frequency(source: str, split: str, size: tuple[int, int], known: Cla
 
 
 def metrics(config: SegOptions) -> Mapping[str, Metric]:
-    """Scores of the labels, and of their outlines, unless pictures lie in a window that has no labels beyond them."""
+    """Scores of the labels, of each class ("iu"), and of outlines, unless pictures lie in a window that has no labels
+    beyond them."""
     known = classes(config)
+    outline = {} if config.keep else {"outline": boundary_f1(known.count, ignore=known.ignore)}
     labels = {"label": segmentation_metrics(known.count, ignore=known.ignore)}
-    return labels if config.keep else labels | {"outline": boundary_f1(known.count, ignore=known.ignore)}
+    return labels | outline | {"iu": class_iu(known.names, ignore=known.ignore)}
 
 
 def enlarged(

@@ -77,7 +77,7 @@ def test_scores_count_the_nearest_prediction_inside_what_is_covered():
                 j = int((x - columns.start + 0.5) * 45 / (columns.stop - columns.start))
                 total += 1
                 right += int(np.argmax(logits[i, j]) == label[y, x, 0])
-    metric = labels_nyu.metric(config)
+    metric = labels_nyu.metrics(config)["label"]
     stats = jax.tree.map(np.asarray, metric.stats({"logits": jnp.asarray(logits)}, {"label": jnp.asarray(label)}))
     assert metric.result(stats)["pixel_accuracy"] == pytest.approx(right / total, abs=1e-7)
     assert stats.sum() == total

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pixlab import chart
+from pixlab.cli import table
 from pixlab.errors import UserError
 from pixlab.log import Log
 from pixlab.page import write_page
@@ -259,7 +260,29 @@ def test_intersection_over_union_is_better_when_higher():
     assert all(f"<b>{best}</b>" in text for best in (0.4, 0.5, 0.6)) and text.count("<b>") == 3
 
 
+def test_a_group_of_many_curves_is_folded(tmp_path):
+    log = Log(tmp_path)
+    log.resume(0)
+    for step in (1, 2):
+        log.scalars(step, {f"test/iu/class {i}": 0.1 * step for i in range(13)} | {"test/label/mean_iu": 0.1 * step})
+    log.close()
+    text = write_page(tmp_path).read_text()
+    assert "<summary>test/iu: 13 curves</summary>" in text and "<h3>test/label</h3>" in text
+
+
+def test_a_wide_table_has_a_line_for_each_score_and_no_rows_without_any():
+    classes = [f"iu/a class with a name {i}" for i in range(9)]
+    rows = [["this run", 0.5, *np.arange(9) / 10], ["frequent", 0.25, 1.0, *[0.0] * 8], ["paper", 0.75, *[None] * 9]]
+    labels, each = table({"columns": ["", "label/mean_iu", *classes], "rows": rows}).split("\n\n")
+    assert [line.split() for line in labels.splitlines()] == [
+        ["label", "mean_iu"], ["this", "run", "0.500"], ["frequent", "0.250"], ["paper", "0.750"]
+    ]  # fmt: skip
+    first, *lines = each.splitlines()
+    assert first.split() == ["iu", "this", "run", "frequent"] and len(lines) == 9 and max(map(len, lines)) <= 120
+    assert lines[8].split() == ["a", "class", "with", "a", "name", "8", "0.800", "0.000"]
+
+
 def test_columns_named_after_joints_have_their_tables_direction():
-    columns = ["", "pose_r5/mean", "pose_sigma/wrist", "repair/spoilt"]
-    text = results_html({"columns": columns, "rows": [["ours", 1.0, 2.0, 3.0]]})
-    assert "mean ↑" in text and "wrist ↓" in text and "spoilt ↓" in text
+    columns = ["", "pose_r5/mean", "pose_sigma/wrist", "repair/spoilt", "iu/sky"]
+    text = results_html({"columns": columns, "rows": [["ours", 1.0, 2.0, 3.0, 0.5]]})
+    assert "sky ↑" in text and "mean ↑" in text and "wrist ↓" in text and "spoilt ↓" in text

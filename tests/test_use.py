@@ -224,6 +224,13 @@ def test_evaluate_prints_the_scores_of_the_run(run, capsys):
     assert printed(said.out) == {name: f"{value:.4f}" for name, value in ours.items()}
 
 
+def test_evaluate_says_what_has_nothing_to_be_measured_on(run, monkeypatch, capsys):
+    monkeypatch.setattr(Run, "evaluate", lambda *_: {"depth/rmse": 0.5, "label/mean_iu": float("nan")})
+    main(["evaluate", str(run.folder)])
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["depth/rmse", "0.5000"], ["label/mean_iu", "not measured"]]
+
+
 def test_evaluate_on_another_split_and_another_source(run, frames, tmp_path, capsys):
     main(["evaluate", str(run.folder), "--split", "train"])
     train = printed(capsys.readouterr().out)

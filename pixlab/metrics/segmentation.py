@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
@@ -37,6 +39,42 @@ def segmentation_metrics(
         raise UserError(f"absent is {absent!r}: use one of {', '.join(ABSENT)}")
     kept = np.array([c for c in range(classes) if c != ignore])
 
+    def result(confusion: Tree) -> dict[str, float]:
+        hit, true, union = _areas(confusion)
+        total = true.sum()
+        if not total:
+            return dict.fromkeys(["pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"], float("nan"))
+
+        def mean(part, whole):
+            counted = {"nanmean": whole > 0, "zero": np.ones_like(whole, bool), "gt-present": true > 0}[absent][kept]
+            return float(np.mean((part / np.maximum(whole, 1))[kept][counted]))
+
+        return {
+            "pixel_accuracy": float(hit.sum() / total),
+            "mean_accuracy": mean(hit, true),
+            "mean_iu": mean(hit, union),
+            "frequency_weighted_iu": float(np.sum(true * hit / np.maximum(union, 1)) / total),
+        }
+
+    return Metric(_confusion(classes, ignore, valid), result)
+
+
+def class_iu(names: Sequence[str], *, ignore: int | None = 0, valid: str | None = None) -> Metric:
+    """{name: IU} of every class that a true label has, as fractions; their mean is `mean_iu` with "gt-present".
+
+    Class i is `names[i]`; what is scored is as in `segmentation_metrics`, and so are `ignore` and `valid`.
+    """
+
+    def result(confusion: Tree) -> dict[str, float]:
+        hit, true, union = _areas(confusion)
+        return {name: float(hit[i] / union[i]) for i, name in enumerate(names) if true[i]}
+
+    return Metric(_confusion(len(names), ignore, valid), result)
+
+
+def _confusion(classes: int, ignore: int | None, valid: str | None) -> Callable[[Batch, Batch], Tree]:
+    """Counts [classes, classes + 1] of pixels: rows are true, the last column is predicted to be no class."""
+
     def stats(prediction: Batch, example: Batch) -> Tree:
         true = example["label"][..., 0]
         predicted = predicted_label(prediction)
@@ -48,24 +86,12 @@ def segmentation_metrics(
         predicted = jnp.where((predicted >= 0) & (predicted < classes), predicted, classes)
         cell = jnp.where(scored, true * (classes + 1) + predicted, 0)
         counts = jnp.zeros(classes * (classes + 1)).at[cell.ravel()].add(scored.astype(jnp.float32).ravel())
-        return counts.reshape(classes, classes + 1)  # rows: true; last column: predicted to be no class
+        return counts.reshape(classes, classes + 1)
 
-    def result(confusion: Tree) -> dict[str, float]:
-        hit, true, predicted = np.diag(confusion), confusion.sum(1), confusion[:, :-1].sum(0)
-        total = true.sum()
-        if not total:
-            return dict.fromkeys(["pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"], float("nan"))
+    return stats
 
-        def mean(part, whole):
-            counted = {"nanmean": whole > 0, "zero": np.ones_like(whole, bool), "gt-present": true > 0}[absent][kept]
-            return float(np.mean((part / np.maximum(whole, 1))[kept][counted]))
 
-        union = true + predicted - hit
-        return {
-            "pixel_accuracy": float(hit.sum() / total),
-            "mean_accuracy": mean(hit, true),
-            "mean_iu": mean(hit, union),
-            "frequency_weighted_iu": float(np.sum(true * hit / np.maximum(union, 1)) / total),
-        }
-
-    return Metric(stats, result)
+def _areas(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels of each class that are hit, true, and either true or predicted."""
+    hit, true = np.diag(confusion), confusion.sum(1)
+    return hit, true, true + confusion[:, :-1].sum(0) - hit

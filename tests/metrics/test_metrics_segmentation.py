@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import contingency_table
 
 from pixlab.errors import UserError
-from pixlab.metrics.segmentation import segmentation_metrics
+from pixlab.metrics.segmentation import class_iu, segmentation_metrics
 
 TRUE = [0, 0, 0, 0, 1, 1, 1, 2, 2, 255]
 PREDICTED = [0, 0, 1, 2, 1, 1, 0, 2, 0, 1]
@@ -59,6 +59,16 @@ def test_worked_scores(absent, mean_accuracy, mean_iu):
 def test_class_that_is_predicted_but_never_true(absent, mean_iu):
     metric = segmentation_metrics(4, ignore=None, absent=absent)
     assert score(metric, ([0, 3, 1, 1], [0, 0, 1, 1]))["mean_iu"] == pytest.approx(mean_iu)
+
+
+def test_each_class_has_its_iu_and_the_mean_is_that_of_classes_that_are_true():
+    # by hand: of class 0 2 pixels are right of 4 true and 2 more predicted, 2 of 4 of class 1, 1 of 3 of class 2
+    scores = score(class_iu(["sky", "road", "car", "boat"], ignore=255), (PREDICTED, TRUE))
+    assert scores == pytest.approx({"sky": 2 / 6, "road": 2 / 4, "car": 1 / 3})
+    whole = score(segmentation_metrics(4, ignore=255, absent="gt-present"), (PREDICTED, TRUE))
+    assert np.mean(list(scores.values())) == pytest.approx(whole["mean_iu"])
+    assert score(class_iu(["void", "road", "car"]), ([1, 2, 2], [0, 1, 2])) == pytest.approx({"road": 0, "car": 1 / 2})
+    assert score(class_iu(["void", "road"]), ([1], [0])) == {}
 
 
 @settings(max_examples=15, deadline=None)
