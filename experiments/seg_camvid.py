@@ -136,7 +136,7 @@ CONFIGS = {
         net="fcn8s", size=(180, 240), crop=(120, 160), zoom=1.5, batch=4, units=512, padded=True,
         optimiser="adam", lr=5e-5, score_rate=20, steps=480, save_every=50, eval_every=240,
     ),
-    "unet_few": dataclasses.replace(FEW, net="unet", steps=1000),
+    "unet_few": dataclasses.replace(FEW, net="unet", width=0.25, steps=4000),
     "unet": Config(net="unet", batch=4, width=0.5, class_weights="segnet", optimiser="adam", lr=3e-4, steps=20_000),
 }  # fmt: skip
 ABOUT = {
@@ -148,7 +148,7 @@ ABOUT = {
     "fcn8s": "FCN-8s, all at once, as the paper compares with it; the trunk starts from published weights.",
     "fcn8s_learnt": "The same with deconvolutions that learn.",
     "fcn8s_few": "FCN-8s at half the size with an eighth of fc6 and fc7: --weights FILE; for machines without a GPU.",
-    "unet_few": "The padded U-Net as `few` has SegNet-Basic.",
+    "unet_few": "The padded U-Net with a quarter of the channels, twice as long as `few`.",
     "unet": "The padded U-Net with half of the published channels.",
 }
 
