@@ -15,13 +15,13 @@ any size tile by tile, mirrored at the border. With `malis_steps` they learn on 
 affinity is the lower of two neighbours' probabilities to be cell.
 
 What differs from the papers: the labels of the challenge's test stack are secret, so that the last 6 of its 30 labelled
-slices are scored here, and the other 24 are trained on; scores are those of pixlab/metrics/membranes.py, not by the
-challenge's script, and the warping error is not among them. Windows are turned by quarters and mirrored, not turned by
-any angle. The U-Net's loss is divided by the sum of its weights, classes are balanced by median frequency, and rate and
-number of steps are not in the paper; its average over seven turned slices is over eight here, and only with `ensemble`.
-N4 has ReLUs, sees plain windows (nothing is blurred towards their rim), and is one network, not the average of four
-whose outputs are calibrated; its rate, batch and steps are ours. `quick` and the two for machines without a GPU learn
-by Adam; `ciresan_few` learns the 64x64 pixels in the middle of larger windows at once, classes weighted.
+slices are scored here, and the other 24 are trained on; the warping error is not among the scores. Windows are turned
+by quarters and mirrored, not turned by any angle. The U-Net's loss is divided by the sum of its weights, classes are
+balanced by median frequency, and rate and number of steps are not in the paper; its average over seven turned slices is
+over eight here, and only with `ensemble`. N4 has ReLUs, sees plain windows (nothing is blurred towards their rim), and
+is one network, not the average of four whose outputs are calibrated; its rate, batch and steps are ours. `quick` and
+the two for machines without a GPU learn by Adam; `ciresan_few` learns the 64x64 pixels in the middle of larger windows
+at once, classes weighted.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def published(config: Config) -> dict[str, dict[str, float]]:
     if config.source != "isbi2012":  # isbi2012:PATH may be slices of anything
         return {}
     name, rand, pixel = PUBLISHED[config.net]
-    return {name: {"membrane/pixel_error": pixel, "membrane/isbi_rand_error": rand}}
+    return {name: {"membrane/isbi_pixel_error": pixel, "membrane/isbi_rand_error": rand}}
 
 
 experiment = Experiment(

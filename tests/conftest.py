@@ -18,6 +18,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Write the tests that were skipped to the file $SKIPPED, for `pytest @FILE` once what they need is installed."""
+    if path := os.environ.get("SKIPPED"):
+        tests = dict.fromkeys(report.nodeid for report in terminalreporter.stats.get("skipped", ()))
+        pathlib.Path(path).write_text("".join(f"{test}\n" for test in tests))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder of real benchmark images; tests that need it are skipped where it is absent."""

@@ -96,36 +96,42 @@ def isbi_rand_error(
     *,
     thresholds: Sequence[float] = THRESHOLDS,
     diagonal: bool = False,
-    singletons: bool = False,
 ) -> float:
     """1 - the best V_rand over `thresholds` of the parts in which `interior` [h, w], the probability of not being
-    membrane, is above the threshold.
+    membrane, is above the threshold; of one slice what the challenge of 2012 called foreground-restricted Rand error.
 
     The true segments are the connected parts of truth [h, w], which is not 0 inside cells; membrane does not count.
-    Pixels are connected to 4 neighbours, or with `diagonal` to 8. What is predicted to be membrane is one segment;
-    with `singletons` each of its pixels is one. Raises UserError for other sizes,
-    no truth or no threshold. "Rand error" in ISBI 2012's tables is this.
+    Pixels are connected to 4 neighbours, or with `diagonal` to 8. A pixel that is predicted to be membrane is in no
+    segment but its own, as in the challenge's program (RandError of Fiji's Trainable Segmentation). Raises UserError
+    for other sizes, no truth or no threshold.
     """
-    return 1 - float(v_rand_by_threshold(truth, interior, thresholds, diagonal=diagonal, singletons=singletons).max())
+    both, true, found = pairs_by_threshold(truth, interior, thresholds, diagonal=diagonal).T
+    return 1 - float(np.max(2 * both / (true + found)))
 
 
-def v_rand_by_threshold(
+def pairs_by_threshold(
     truth: Integer[np.ndarray, "h w"],
     interior: Float[np.ndarray, "h2 w2"],
     thresholds: Sequence[float],
     *,
     diagonal: bool = False,
-    singletons: bool = False,
-) -> Float64[np.ndarray, " n"]:
-    """The V_rand of which `isbi_rand_error` takes the best, at each of `thresholds`."""
+) -> Float64[np.ndarray, "n 3"]:
+    """Of `isbi_rand_error` at each threshold the ordered pairs of pixels, each with itself too, that are together in
+    both partitions, in the truth, in the prediction."""
     if not len(thresholds):
         raise UserError("no thresholds to score the membranes at: give at least one")
-    cells = segments(truth != 0, diagonal=diagonal)
+    cells, alone = segments(truth != 0, diagonal=diagonal), -1 - np.arange(interior.size).reshape(interior.shape)
     found = (segments(interior > t, diagonal=diagonal) for t in thresholds)
-    if singletons:
-        alone = -1 - np.arange(interior.size).reshape(interior.shape)
-        found = (np.where(parts, parts, alone) for parts in found)
-    return np.array([v_rand(cells, parts).score for parts in found])
+    return np.array([_squares(overlap(cells, np.where(parts, parts, alone))) for parts in found])
+
+
+def hits_by_threshold(
+    truth: Integer[np.ndarray, "h w"], interior: Float[np.ndarray, "h w"], thresholds: Sequence[float]
+) -> Float64[np.ndarray, "n 3"]:
+    """Pixels that are cell in both, in the truth, and where `interior` is above each threshold."""
+    inside = truth != 0
+    found = (interior > t for t in thresholds)
+    return np.array([(np.sum(inside & x), np.sum(inside), np.sum(x)) for x in found], np.float64)
 
 
 def pixel_error(truth: Integer[np.ndarray, "h w"], interior: Float[np.ndarray, "h w"], threshold: float = 0.5) -> float:
