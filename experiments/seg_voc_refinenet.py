@@ -6,12 +6,13 @@ Lin, Milan, Shen & Reid, "RefineNet: Multi-Path Refinement Networks for High-Res
     python -m experiments.seg_voc_refinenet                minutes on a laptop, on procedural rooms
     python -m experiments.seg_voc_refinenet resnet50       (python -m pixlab data prepare voc2012)
 
-The ResNet learns at a tenth of the rate; its batch normalisation stays as published.
+The ResNet learns at a tenth of the rate; its batch normalisation stays as published. Scores have a quarter of the
+picture's rows and columns; labels are brought to that size to learn from, scores to the picture's to predict.
 
 What differs from the release: pictures are not enlarged by 1.2 before, windows are not drawn by class, and each is seen
 once in testing, at one size; the rate falls after fixed numbers of steps, which are ours, where the release leaves that
-to whoever trains; normalisation's scales and shifts are held as well. To learn from and to be scored pictures lie in
-windows that are black beyond them.
+to whoever trains; what is enlarged is so linearly, not by cubic interpolation; normalisation's scales and shifts are
+held as well. To learn from and to be scored pictures lie in windows that are black beyond them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import dataclasses
 import functools
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from pixlab import seg_task
-from pixlab.core import Aux, Objective, Recipe, Stage
+from pixlab.core import Aux, Batch, Objective, Recipe, Stage
 from pixlab.models.refinenet import RefineNet
 from pixlab.models.resnet import RESNET50, RESNET101, RESNET152
 from pixlab.net import Net
@@ -33,7 +36,7 @@ from pixlab.pretrained import trunks
 from pixlab.run import Experiment
 from pixlab.seg_task import SegOptions
 
-NET, STRIDE = "refinenet", 4
+NET = "refinenet"
 BLOCKS = {"resnet14": (1, 1, 1, 1), "resnet50": RESNET50, "resnet101": RESNET101, "resnet152": RESNET152}
 PUBLISHED = {"resnet50": 69.1}  # VOC 2012 val, mean IU in per cent that the release says to expect
 
@@ -91,17 +94,13 @@ def recipe(config: Config) -> Recipe:
     module = RefineNet(classes, BLOCKS[config.net], frozen=bool(config.weights), width=config.width)
     net = Net(NET, module, ((1, *config.crop, 3),), jnp.dtype(config.dtype))
 
-    def scores(params, carry, image, **mode):
-        """At all pixels, each cell lying on the first of its 4x4."""
-        logits, moved = net(params, carry, image, **mode)
-        return seg_task.enlarged(logits, image.shape[1:3], stride=STRIDE), moved
-
     def loss(params, carry, batch, key):
-        logits, moved = scores(params, carry, batch["image"], train=True, key=key)
-        return seg_task.cross_entropy(config, logits, batch), Aux(moved)
+        logits, moved = net(params, carry, batch["image"], train=True, key=key)
+        return at_scores(config, logits, batch), Aux(moved)
 
     def predict(params, carry, batch):
-        return {"logits": scores(params, carry, batch["image"])[0]}
+        logits, size = net(params, carry, batch["image"])[0], batch["image"].shape[1:3]
+        return {"logits": jax.image.resize(logits, (len(logits), *size, classes), "bilinear")}
 
     def started(params):
         return params | {NET: trunks.frozen_resnet(config.weights, params[NET])} if config.weights else params
@@ -109,6 +108,16 @@ def recipe(config: Config) -> Recipe:
     stage = Stage(config.steps, {NET: Objective((NET,), loss, optimiser(config))})
     metrics, render = seg_task.metrics(config), functools.partial(seg_task.render, config)
     return Recipe(net.init, (stage,), predict, metrics, render, started)
+
+
+def at_scores(config: Config, logits: jax.Array, batch: Batch) -> jax.Array:
+    """The cross-entropy of scores of any size, each with the label at the pixel in its middle, or just beyond it: the
+    third of the four rows and columns that a score of stride 4 lies on."""
+    label = batch["label"]
+    rows, columns = (
+        ((np.arange(m) + 0.5) * n / m).astype(int) for n, m in zip(label.shape[1:3], logits.shape[1:3], strict=True)
+    )
+    return seg_task.cross_entropy(config, logits, {"label": label[:, rows][:, :, columns]})
 
 
 def optimiser(config: Config) -> optax.GradientTransformation:

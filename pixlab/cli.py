@@ -166,7 +166,7 @@ def known(score: float | None) -> float | None:
 
 
 def table(result: dict) -> str:
-    """The final table as aligned text, a block for each metric; where that is wide a line for each score, not row."""
+    """The final table as aligned text, a block for each metric; instead of wide lines it has one for each score."""
     metrics = dict.fromkeys(column.split("/")[0] for column in result["columns"][1:])
     blocks = []
     for metric in metrics:
@@ -175,8 +175,8 @@ def table(result: dict) -> str:
         for row in result["rows"]:
             if any(row[i] is not None for i in chosen):
                 lines.append([row[0], *("" if row[i] is None else f"{row[i]:.3f}" for i in chosen)])
-        block = aligned(lines)
-        blocks.append("\n".join(block if len(block[0]) <= WIDE else aligned(list(zip(*lines, strict=True)))))
+        block, turned = aligned(lines), aligned(list(zip(*lines, strict=True)))
+        blocks.append("\n".join(block if len(block[0]) <= max(WIDE, len(turned[0])) else turned))
     return "\n\n".join(blocks)
 
 

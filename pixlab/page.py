@@ -116,7 +116,7 @@ def _curves(scalars: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[s
     groups: dict[str, list[str]] = {}
     tops = list(dict.fromkeys(name.partition("/")[0] for name in scalars))
     for name in sorted(scalars, key=lambda name: tops.index(name.partition("/")[0])):
-        groups.setdefault(name.rpartition("/")[0], []).append(name)
+        groups.setdefault("/".join(name.split("/")[:-1][:2]), []).append(name)  # a class may have a slash in its name
     parts = []
     for group, names in groups.items():
         drawn = [curve(scalars[n], label=n, first=min(steps), last=max(steps), stages=stages) for n in names]

@@ -163,12 +163,13 @@ def weights(config: SegOptions) -> np.ndarray | None:
         case "segnet":
             return np.array(SEGNET)
         case "median_frequency":
-            return _median_frequency(config.source, config.train_split, config.size, classes(config))
+            size = None if config.keep else config.size  # as pictures are learnt from
+            return _median_frequency(config.source, config.train_split, size, classes(config))
     return None
 
 
 @functools.cache
-def _median_frequency(source: str, split: str, size: tuple[int, int], known: Classes) -> np.ndarray:
+def _median_frequency(source: str, split: str, size: tuple[int, int] | None, known: Classes) -> np.ndarray:
     frames, _ = open_labels(source, split, known)
     labels = (whole_example(frames[i], size=size)["label"] for i in range(len(frames)))
     counts = sum(class_counts(x, classes=known.count, ignore=known.ignore) for x in labels)

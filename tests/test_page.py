@@ -264,7 +264,10 @@ def test_a_group_of_many_curves_is_folded(tmp_path):
     log = Log(tmp_path)
     log.resume(0)
     for step in (1, 2):
-        log.scalars(step, {f"test/iu/class {i}": 0.1 * step for i in range(13)} | {"test/label/mean_iu": 0.1 * step})
+        log.scalars(
+            step,
+            {f"test/iu/class {i}{'/b' * (i > 11)}": 0.1 * step for i in range(13)} | {"test/label/mean_iu": 0.1 * step},
+        )
     log.close()
     text = write_page(tmp_path).read_text()
     assert "<summary>test/iu: 13 curves</summary>" in text and "<h3>test/label</h3>" in text
@@ -279,6 +282,9 @@ def test_a_wide_table_has_a_line_for_each_score_and_no_rows_without_any():
     ]  # fmt: skip
     first, *lines = each.splitlines()
     assert first.split() == ["iu", "this", "run", "frequent"] and len(lines) == 9 and max(map(len, lines)) <= 120
+    rows = [[f"a network with a name that takes a good part of a line {i}", *[0.5] * 5] for i in range(2)]
+    wide = table({"columns": ["", *(f"label/score {i} of them" for i in range(5))], "rows": rows}).splitlines()
+    assert len(wide) == 3 and len(wide[0]) > 120
     assert lines[8].split() == ["a", "class", "with", "a", "name", "8", "0.800", "0.000"]
 
 

@@ -164,6 +164,33 @@ def test_deeplab_learns_the_labels_under_its_scores(cells, every):
     assert len(terms) < cells**2 and float(value) == pytest.approx(np.mean(terms), rel=1e-5)
 
 
+def test_refinenet_learns_the_labels_in_the_middle_of_its_scores_and_enlarges_them_there():
+    settings = dataclasses.replace(
+        seg_voc_refinenet.CONFIGS["quick"], source="blank:voc2012", width=1 / 64, dtype="float32"
+    )
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 21, (1, 12, 20, 1)).astype(np.int32)
+    label[0, 2, :10] = 255
+    logits = rng.normal(size=(1, 3, 5, 21)).astype(np.float32)
+    value = seg_voc_refinenet.at_scores(settings, jnp.asarray(logits), {"label": jnp.asarray(label)})
+    terms = []
+    for i in range(3):
+        for j in range(5):
+            if (true := label[0, 4 * i + 2, 4 * j + 2, 0]) != 255:
+                terms.append(np.log(np.exp(logits[0, i, j]).sum()) - logits[0, i, j, true])
+    assert len(terms) < 15 and float(value) == pytest.approx(np.mean(terms), rel=1e-5)
+    recipe = seg_voc_refinenet.recipe(settings)
+    params, carry = jit(recipe.init)(jax.random.key(0))
+    image = jnp.asarray(rng.random((1, 64, 64, 3)), jnp.float32)
+    found = np.asarray(jit(recipe.predict)(params, carry, {"image": image})["logits"])
+    assert found.shape == (1, 64, 64, 21)
+    # linear between centres, which lie at 4 i + 1.5: from pixels 4 i + 2 and 4 i + 3 on both sides follow
+    centres = 1.5 * found[:, 2:-2:4] - 0.5 * found[:, 3:-1:4]
+    for pixel, part in ((4, 5 / 8), (5, 7 / 8)):
+        mixed = (1 - part) * centres[:, :-1] + part * centres[:, 1:]
+        np.testing.assert_allclose(found[:, pixel : 4 * 14 + pixel : 4], mixed, atol=1e-4 * np.abs(found).max())
+
+
 def test_scores_lie_on_their_pixels():
     cells = jnp.arange(3.0)[None, :, None, None] + 10 * jnp.arange(4.0)[None, None, :, None]
     found = np.asarray(seg_task.enlarged(cells, (24, 32), stride=8))[0, :, :, 0]

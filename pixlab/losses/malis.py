@@ -94,11 +94,12 @@ def malis_weights(
 ) -> tuple[Float32[np.ndarray, "*size e"], Float32[np.ndarray, "*size e"]]:
     """What each edge of one picture weighs as one that should join (w+), and as one that should part (w-).
 
-    Unconstrained, they are the numbers of pairs that it decides, divided by the number of all pairs: the loss is the
-    mean over pairs of (1 or 0 - maximin affinity)^2. Constrained, pairs of one object are counted after all edges have
-    been cut that should part, so that no detour through another object helps, and those of two objects after all edges
-    have been joined that should join; only edges of the first kind have w-, only those of the second w+, and each adds
-    up to 1. Edges with an end where `known` [*size] is false are neither cut nor joined, and weigh nothing.
+    Unconstrained, they are the numbers of pairs that it decides, divided by the number that all do: the loss is the
+    mean over these pairs of (1 or 0 - maximin affinity)^2. Constrained, pairs of one object are counted after all edges
+    have been cut that should part, so that no detour through another object helps, and those of two objects after all
+    edges have been joined that should join; only edges of the first kind have w-, only those of the second w+, and each
+    adds up to 1. Edges with an end where `known` [*size] is false are neither cut nor joined, and weigh nothing; pairs
+    that they decide do not count.
     """
     label = np.where(known, label, 0)
     first, second, there = _grid_edges(label.shape, offsets)

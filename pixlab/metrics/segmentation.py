@@ -60,14 +60,15 @@ def segmentation_metrics(
 
 
 def class_iu(names: Sequence[str], *, ignore: int | None = 0, valid: str | None = None) -> Metric:
-    """{name: IU} of every class that a true label has, as fractions; their mean is `mean_iu` with "gt-present".
+    """{name: IU} of every class that is true or predicted somewhere, as fractions; their mean is `mean_iu`.
 
-    Class i is `names[i]`; what is scored is as in `segmentation_metrics`, and so are `ignore` and `valid`.
+    Class i is `names[i]`; what is scored is as in `segmentation_metrics`, and so are `ignore` and `valid`. A class that
+    is predicted but never true has 0.
     """
 
     def result(confusion: Tree) -> dict[str, float]:
-        hit, true, union = _areas(confusion)
-        return {name: float(hit[i] / union[i]) for i, name in enumerate(names) if true[i]}
+        hit, _, union = _areas(confusion)
+        return {name: float(hit[i] / union[i]) for i, name in enumerate(names) if union[i] and i != ignore}
 
     return Metric(_confusion(len(names), ignore, valid), result)
 

@@ -1,8 +1,9 @@
 """RefineNet: Lin, Milan, Shen & Reid, "RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic
 Segmentation", CVPR 2017 (arXiv 1611.06612), with the authors' release as the default.
 
-A ResNet's features of strides 32, 16, 8 and 4 are merged coarse to fine, without dilation. Deviations: the gradient of
-the bilinear enlargement is the exact one, where the release interpolates the gradient down; a stage of the ResNet
+A ResNet's features of strides 32, 16, 8 and 4 are merged coarse to fine, without dilation. What is enlarged has its
+outer edges on those of the larger map, as in the release, whose interpolation is cubic. Deviations: here it is
+bilinear, and its gradient the exact one, where the release interpolates the gradient down; a stage of the ResNet
 strides in its 3x3 convolution.
 """
 

@@ -61,12 +61,16 @@ def test_class_that_is_predicted_but_never_true(absent, mean_iu):
     assert score(metric, ([0, 3, 1, 1], [0, 0, 1, 1]))["mean_iu"] == pytest.approx(mean_iu)
 
 
-def test_each_class_has_its_iu_and_the_mean_is_that_of_classes_that_are_true():
+def test_each_class_has_its_iu_and_their_mean_is_the_mean_iu():
     # by hand: of class 0 2 pixels are right of 4 true and 2 more predicted, 2 of 4 of class 1, 1 of 3 of class 2
     scores = score(class_iu(["sky", "road", "car", "boat"], ignore=255), (PREDICTED, TRUE))
     assert scores == pytest.approx({"sky": 2 / 6, "road": 2 / 4, "car": 1 / 3})
-    whole = score(segmentation_metrics(4, ignore=255, absent="gt-present"), (PREDICTED, TRUE))
-    assert np.mean(list(scores.values())) == pytest.approx(whole["mean_iu"])
+    pairs = ([0, 3, 1, 1], [0, 0, 1, 1]), ([1, 3, 3, 0], [2, 2, 0, 0])  # 3 is predicted and never true
+    scores = score(class_iu(["sky", "road", "car", "boat", "dog"], ignore=None), *pairs)
+    assert list(scores) == ["sky", "road", "car", "boat"] and scores["boat"] == scores["car"] == 0
+    assert np.mean(list(scores.values())) == pytest.approx(
+        score(segmentation_metrics(5, ignore=None), *pairs)["mean_iu"]
+    )
     assert score(class_iu(["void", "road", "car"]), ([1, 2, 2], [0, 1, 2])) == pytest.approx({"road": 0, "car": 1 / 2})
     assert score(class_iu(["void", "road"]), ([1], [0])) == {}
 
