@@ -207,9 +207,10 @@ def photo(config: Config, image: np.ndarray) -> Example:
 
 
 def export(config: Config, image: np.ndarray, prediction: Batch) -> dict[str, np.ndarray]:
-    """What `python -m pixlab predict` writes: the map, 255 where a boundary is certain, and its ridges."""
+    """What `python -m pixlab predict` writes: the map, 255 where a boundary is certain, and its ridges; in a photo of
+    one row or column they are the map."""
     edge = np.asarray(prediction["edge"][: image.shape[0], : image.shape[1], 0], np.float64)
-    return {"edge": grey(edge), "edge_thin": grey(ridges(edge))}
+    return {"edge": grey(edge), "edge_thin": grey(ridges(edge) if min(edge.shape) > 1 else edge)}
 
 
 def tiles(config: Config) -> Tiles:

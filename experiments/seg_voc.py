@@ -5,14 +5,15 @@ Shelhamer, Long & Darrell, TPAMI 2017 (arXiv 1605.06211), whose release gives th
 each from the one before; FCN-8s all at once; FCN-AlexNet. Trained on SBD, scored on the 736 pictures of seg11valid.
 
     python -m experiments.seg_voc                          minutes on a laptop, on procedural rooms
-    python -m experiments.seg_voc fcn8s                    the paper's (python -m pixlab data prepare voc2012)
+    python -m experiments.seg_voc fcn8s                    the paper's (SBD goes with VOC: python -m pixlab data list)
     python -m experiments.seg_voc fcn8s --weights vgg16.pth
 
 The stages of fcn8s are those of one run: the parameters are FCN-8s's from the start, whose finer scores stay zero until
 their stage. The loss is the sum over the pixels of a picture, which is why the rates are so small.
 
 What differs from the release: pictures lie in a window of 500x500, black and ignored beyond their edge, mirrored at
-random; every picture comes once before any comes again; all deconvolutions are fixed.
+random; every picture comes once before any comes again. All deconvolutions are fixed as there; CVPR's text learns those
+in between.
 """
 
 from __future__ import annotations

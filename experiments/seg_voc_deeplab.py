@@ -5,14 +5,14 @@ Deep Convolutional Nets, Atrous Convolution, and Fully Connected CRFs", TPAMI 20
 large field of view or an atrous spatial pyramid (ASPP), and ResNet-101 with ASPP that sees pictures at three sizes.
 
     python -m experiments.seg_voc_deeplab                  minutes on a laptop, on procedural rooms
-    python -m experiments.seg_voc_deeplab aspp_l           (python -m pixlab data prepare voc2012)
+    python -m experiments.seg_voc_deeplab aspp_l           (SBD goes with VOC: python -m pixlab data list)
     python -m experiments.seg_crf runs/seg_voc_deeplab-aspp_l      the CRF after it
 
 Labels are learnt at an eighth of the size, from every eighth pixel; scores are enlarged bilinearly.
 
 What differs from the papers: ResNet-101 starts from ImageNet's weights, where the published rows had COCO's too; its
-normalisations are frozen; pictures lie in a window of 513x513 to be scored, black and ignored beyond their edge; which
-rows and columns of VGG-16's fc6 are kept is ours (0, 3 and 6).
+normalisations are frozen, as in the release; pictures lie in windows, of 513x513 to be scored, black and ignored beyond
+their edge, to learn from as well; which rows and columns of VGG-16's fc6 are kept is ours (0, 3 and 6).
 """
 
 from __future__ import annotations

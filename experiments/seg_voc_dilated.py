@@ -4,7 +4,7 @@ Yu & Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 201
 of VGG-16 without its last pools, then a context module, Basic or Large, that starts as the identity.
 
     python -m experiments.seg_voc_dilated                  minutes on a laptop, on procedural rooms
-    python -m experiments.seg_voc_dilated front            (python -m pixlab data prepare voc2012)
+    python -m experiments.seg_voc_dilated front            (SBD goes with VOC: python -m pixlab data list)
     python -m experiments.seg_voc_dilated large --start runs/seg_voc_dilated-front
 
 The front end learns from windows of 500x500 of reflected pictures, whose inner 128x128 pixels give 16x16 labels; the

@@ -100,7 +100,7 @@ def recipe(config: Config) -> Recipe:
 
     def predict(params, carry, batch):
         logits, size = net(params, carry, batch["image"])[0], batch["image"].shape[1:3]
-        return {"logits": jax.image.resize(logits, (len(logits), *size, classes), "bilinear")}
+        return {"logits": jax.image.resize(logits, (*logits.shape[:1], *size, classes), "bilinear")}
 
     def started(params):
         return params | {NET: trunks.frozen_resnet(config.weights, params[NET])} if config.weights else params

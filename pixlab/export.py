@@ -55,7 +55,8 @@ def export(run: Run, format: str) -> tuple[bytes, dict[str, Any]]:
     predict = predict_after(run.recipe, int(run.state.step))
     baked = functools.partial(predict, *state)
     batch = looked_at(baked, batch)
-    data, call, inputs = FORMATS[format](baked, batch)
+    data, call, inputs, stride = FORMATS[format](baked, batch)
+    batch = cropped(batch, stride)
     with jax.default_device(_cpu()):  # where both round alike; accelerators choose how to multiply anew each time
         theirs, ours = jax.device_get((call(batch), jax.jit(predict)(*state, batch)))
     trained = json.loads((run.folder / "config.json").read_text())
@@ -102,25 +103,35 @@ def looked_at(predict: Call, batch: Example) -> Example:
     return {name: array for name, array in batch.items() if name in seen}
 
 
-def stablehlo(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
-    """(file, what it does, shapes of its inputs): any batch, and any size or multiples of a stride where that goes."""
-    inputs = freest(predict, batch)
+def stablehlo(predict: Call, batch: Example) -> tuple[bytes, Call, Any, int]:
+    """(file, what it does, shapes of its inputs, stride): any batch, and rows and columns that are multiples of the
+    stride where that goes."""
+    inputs, stride = freest(predict, batch)
     data = bytes(jax.export.export(jax.jit(predict), platforms=PLATFORMS)(inputs).serialize())
-    return data, _read(data), inputs
+    return data, _read(data), inputs, stride
 
 
-def freest(predict: Call, batch: Example) -> Any:
-    """The inputs as shapes, with a free batch and with rows and columns as free as `predict` can be traced."""
+def cropped(batch: Example, stride: int) -> Example:
+    """The images of a batch with as many rows and columns as are multiples of `stride`; what else is in it as it is."""
+    part = lambda x: x[:, : x.shape[1] // stride * stride, : x.shape[2] // stride * stride]  # noqa: E731
+    return {name: part(x) if np.ndim(x) > 3 else x for name, x in batch.items()}
+
+
+def freest(predict: Call, batch: Example) -> tuple[Any, int]:
+    """(the inputs as shapes, with a free batch and with rows and columns as free as `predict` can be traced, and of
+    what these are multiples). Images of the batch that are smaller than a stride are not tried with it."""
     for stride in STRIDES:
+        if not all(np.size(x) for x in cropped(batch, stride).values()):
+            break
         free = f"b, {stride}*h, {stride}*w, ..."  # of images; what else goes in keeps its shape
         shapes = {name: free if np.ndim(x) > 3 else "b, ..." for name, x in batch.items()}
         inputs = jax.export.symbolic_args_specs(batch, shapes)
         try:
             jax.eval_shape(predict, inputs)
-            return inputs
+            return inputs, stride
         except Exception:  # a network may say in any way that it cannot do without a number
             continue
-    return jax.export.symbolic_args_specs(batch, "b, ...")
+    return jax.export.symbolic_args_specs(batch, "b, ..."), 1
 
 
 def load(path) -> Call:
@@ -137,8 +148,8 @@ def _read(data: bytes) -> Call:
     return jax.jit(jax.export.deserialize(bytearray(data)).call)
 
 
-def onnx(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
-    """(file, what it does, shapes of its inputs): any batch, the size of `batch` (jax2onnx has no free sizes)."""
+def onnx(predict: Call, batch: Example) -> tuple[bytes, Call, Any, int]:
+    """(file, what it does, shapes of its inputs, 1): any batch, the size of `batch` (jax2onnx has no free sizes)."""
     try:
         import jax2onnx
         import onnxruntime
@@ -160,7 +171,7 @@ def onnx(predict: Call, batch: Example) -> tuple[bytes, Call, Any]:
     except Exception as error:  # an operation that either does not know, or 2 GB and more
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise UserError(f"this network does not go into ONNX ({reason}); --format stablehlo may take it") from None
-    return data, lambda given: dict(zip(names, session.run(names, given), strict=True)), inputs
+    return data, lambda given: dict(zip(names, session.run(names, given), strict=True)), inputs, 1
 
 
 def _cpu() -> jax.Device:

@@ -181,6 +181,14 @@ def test_a_large_photo_in_windows_is_what_it_is_in_one_piece(margin):
         np.testing.assert_allclose(np.float32(parts[name]), np.float32(whole[name]), atol=1)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (2, 2)])
+def test_ridges_of_photos_of_one_row_or_column_are_the_map(size):
+    edge = np.random.default_rng(0).random((*size, 1)).astype(np.float32)
+    files = boundary_bsds.export(boundary_bsds.CONFIGS["quick"], np.zeros((*size, 3), np.uint8), {"edge": edge})
+    assert {name: x.shape for name, x in files.items()} == {"edge": size, "edge_thin": size}
+    assert min(size) > 1 or (files["edge_thin"] == files["edge"]).all()
+
+
 def test_steepness_is_scipys():
     image = RNG.random((1, 20, 30, 3), np.float32)
     light = image[0] @ np.float64([0.299, 0.587, 0.114])

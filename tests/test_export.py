@@ -51,11 +51,13 @@ def random_state(run: Run, made: int) -> core.State:
     """A state after `made` steps, with the variance that keeps a signal's, whatever the layer."""
     rng = np.random.default_rng(1)
 
-    def fill(x):
+    def fill(path, x):
         width = x.shape[-1] if x.shape else 1
-        return rng.normal(0, (width / x.size) ** 0.5, x.shape).astype(x.dtype)
+        values = rng.normal(0, (width / x.size) ** 0.5, x.shape).astype(x.dtype)
+        return np.abs(values) + 1 if "var" in jax.tree_util.keystr(path[-1:]) else values
 
-    return jax.tree.map(fill, abstract_state(run.recipe, run.mesh)(made)).replace(step=np.int32(made))
+    state = abstract_state(run.recipe, run.mesh)(made)
+    return jax.tree_util.tree_map_with_path(fill, state).replace(step=np.int32(made))
 
 
 def untrained(folder: pathlib.Path, name: str, *, missing: int = 0, **options) -> Run:
@@ -122,6 +124,16 @@ def test_stablehlo_runs_without_pixlab_at_any_batch_and_multiple_of_the_stride(r
         same(jax.device_get(export.load(file)({"image": batch})), run, batch)
     with pytest.raises(ValueError, match=r"4\*h"):
         export.load(file)({"image": images(1, 62, 80)})
+
+
+@pytest.mark.parametrize(("name", "stride"), [("seg_camvid", 16), ("seg_voc_refinenet", 32)])
+def test_a_photo_at_the_size_of_training_need_not_be_a_multiple_of_the_stride(name, stride, tmp_path, capsys):
+    run = untrained(tmp_path / "run", name, width=1 / 32, size=(90, 122), crop=(90, 122))
+    file = tmp_path / "program.stablehlo"
+    main(["export", str(run.folder), "--out", str(file)])
+    assert f"input  image: float32 [b, {stride}*h, {stride}*w, 3], letters are free" in capsys.readouterr().out
+    for batch in (images(2, 64, 96), images(1, 96, 32)):
+        same(export.load(file)({"image": batch}), run, batch)
 
 
 def test_the_file_beside_the_program_says_what_it_is(runs):

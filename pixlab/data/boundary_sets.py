@@ -25,6 +25,7 @@ from pixlab.data.rgbd import BLANK
 from pixlab.errors import NoSplit, UserError
 
 SOURCES = "rooms, bsds500 and boundary_folder:PATH"
+TRUTH = "_gt"  # that marks boundaries beside their picture
 MOST = 16  # annotators of a picture: bits of a mask
 LAYOUTS = "images/SPLIT/NAME.jpg with groundTruth/SPLIT/NAME.mat, or SPLIT/NAME.jpg with SPLIT/NAME_gt.png"
 
@@ -166,12 +167,17 @@ class BoundaryFolder:
 
     def _official(self, place: Path) -> list[Drawn]:
         truth = place.parents[1] / "groundTruth" / place.name
-        return [self._with(place / name, truth / f"{Path(name).stem}.mat") for name in pictures_in(place)]
+        return [self._with(place / name, (truth / name).with_suffix(".mat")) for name in pictures_in(place)]
 
     def _masks(self, place: Path) -> list[Drawn]:
         counts = annotator_counts(self.folder / "index.csv", place.name)
-        names = [name for name in pictures_in(place) if not Path(name).stem.endswith("_gt")]
-        return [self._with(place / n, place / f"{Path(n).stem}_gt.png", counts.get(Path(n).stem)) for n in names]
+        every = [place / name for name in pictures_in(place)]
+        images = [path for path in every if not path.stem.endswith(TRUTH)]
+        truths = [image.with_name(f"{image.stem}{TRUTH}.png") for image in images]
+        for path in every:
+            if path.stem.endswith(TRUTH) and path not in truths:
+                raise UserError(f"{path}: has boundaries, but of no picture beside it; add that or take the file away")
+        return [self._with(*both, counts.get(both[0].stem)) for both in zip(images, truths, strict=True)]
 
     def _with(self, image: Path, truth: Path, annotators: int | None = None) -> Drawn:
         if not truth.is_file():

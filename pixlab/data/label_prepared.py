@@ -128,7 +128,11 @@ def _open(name: str, split: str, source: Callable[[Path, str], Source]) -> Sourc
     need(name, bool(found))
     if not found[0].is_relative_to(data_dir() / NAME):
         part = part.replace("val", "validation")  # as TFDS has it
-    return open_prepared(name, lambda: source(found[0], part), found[0].parent)
+    try:
+        return open_prepared(name, lambda: source(found[0], part), found[0].parent)
+    except NoSplit as error:
+        how = f"add the files that `python -m pixlab data list` names for it, delete {found[0]}"
+        raise NoSplit(f"{error}; {how} and run: python -m pixlab data prepare {name}") from None
 
 
 def _prepared(name: str) -> list[Path]:
@@ -141,6 +145,8 @@ def _prepare(name: str) -> str:
     from pixlab.data.builders.label_maps import Builder
 
     builder = Builder(config=name, by_hand=by_hand_dir(name), data_dir=data_dir(), file_format="array_record")
+    if Path(builder.data_path).exists():
+        return f"{name} is there already; to prepare it anew delete {builder.data_path} first"
     builder.download_and_prepare()
     return f"{name} is prepared in {builder.data_path}"
 

@@ -92,7 +92,10 @@ def slice_frame(image: np.ndarray, label: np.ndarray, *, name: str, label_name: 
     image = image.reshape(*image.shape[:2], -1)
     if (image != image[..., :1]).any():
         raise UserError(f"{name}: has colours; slices of a microscope must be grey")
-    return labelled(image[..., :1], np.where(label == -1, 1, label), MEMBRANES, name=name, label_name=label_name)
+    label = np.where(label == -1, 1, label)
+    if label.max() > 1:
+        raise UserError(f"{label_name}: has a label {label.max()}, but 0 is membrane and 1 or 255 cell; correct it")
+    return labelled(image[..., :1], label, MEMBRANES, name=name, label_name=label_name)
 
 
 class MembraneFolder:

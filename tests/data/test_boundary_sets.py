@@ -132,6 +132,18 @@ def test_what_is_wrong_with_files(tmp_path):
         BoundaryFolder(tmp_path / "masks")[0]
 
 
+def test_boundaries_lie_beside_their_pictures_in_folders_of_folders(tmp_path):
+    for seed in (1, 2):  # of one name
+        (tmp_path / "train" / f"part{seed}").mkdir(parents=True)
+        Image.fromarray(picture(seed)).save(tmp_path / "train" / f"part{seed}" / "a.png")
+        truth = tmp_path / "train" / f"part{seed}" / "a_gt.png"
+        truth.write_bytes(encode_png(packed(drawn(seed, 3))))
+    same(BoundaryFolder(tmp_path), [(1, 3), (2, 3)])
+    (tmp_path / "train" / "part1" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"part1/a_gt\.png: has boundaries, but of no picture beside it; add that or"):
+        BoundaryFolder(tmp_path)
+
+
 def test_the_real_subset_of_bsds500(real_data):
     if not (folder := real_data / "bsds500").is_dir():
         pytest.skip(f"needs {folder.name} among the real images")

@@ -173,8 +173,12 @@ def test_voc_without_sbd():
     voc(prepared.by_hand_dir("voc2012"), sbd=False)
     prepare("voc2012")
     assert len(open_labels("voc2012", "train").source) == 2
+    entries = {entry.name: entry for entry in catalogue.CATALOGUE}
+    assert "voc2012 is there already; to prepare it anew delete" in entries["voc2012"].prepare()
     for split, part in (("trainaug", "aug"), ("seg11valid", "seg11valid")):
-        with pytest.raises(NoSplit, match=f"has no {part} part; it has train, val"):
+        with pytest.raises(
+            NoSplit, match=f"has no {part} part; it has train, val; add the files that .*, delete .*voc2012"
+        ):
             open_labels("voc2012", split)
 
 
@@ -352,5 +356,6 @@ def test_files_of_folders_and_archives_in_one(tmp_path):
         assert files.root("a/") == "" and files.root("b/a/") == "" and files.root("c/") is None
         with pytest.raises(UserError, match=r"in: has no 5\.txt; fetch all of it"):
             files.read("5.txt")
+    loose({".unpacked-x/b/a/3.txt": b"3"}, tmp_path / "in")  # of a process that was killed
     with opened(tmp_path / "in") as files:
         assert set(files.names) == {"4.txt", "x.zip", "y.tar", "z.tar.xz"}

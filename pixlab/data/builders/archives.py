@@ -12,6 +12,7 @@ from pathlib import Path
 from pixlab.errors import UserError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+UNPACKED = ".unpacked-"  # what folders of unpacked archives are called while they are read
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # how gzip, bzip2 and xz begin
 
 
@@ -67,7 +68,7 @@ def opened(*places: Path, nested: bool = False) -> Iterator[Files]:
     with contextlib.ExitStack() as stack:
         for place in places:
             if place.is_dir():
-                loose = [path for path in sorted(place.rglob("*")) if path.is_file()]
+                loose = [path for path in sorted(place.rglob("*")) if path.is_file() and not _left(path, place)]
                 inner = [path for path in loose if nested and path.parent == place and path.name.endswith(ARCHIVES)]
                 names = [path.relative_to(place).as_posix() for path in loose if path not in inner]
                 files.add(names, lambda name, place=place: (place / name).read_bytes())
@@ -75,6 +76,11 @@ def opened(*places: Path, nested: bool = False) -> Iterator[Files]:
                 with mended(archive):
                     _open(archive, files, stack)
         yield files
+
+
+def _left(path: Path, place: Path) -> bool:
+    """Whether a file is of an archive that was being unpacked in `place` when the process was killed."""
+    return path.relative_to(place).parts[0].startswith(UNPACKED)
 
 
 def _open(path: Path, files: Files, stack: contextlib.ExitStack) -> None:
@@ -85,7 +91,7 @@ def _open(path: Path, files: Files, stack: contextlib.ExitStack) -> None:
     with path.open("rb") as file:
         compressed = file.read(6).startswith(COMPRESSED)
     if compressed:  # as a whole: reading here and there would decompress it anew each time
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=".unpacked-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent, prefix=UNPACKED)))
         with tarfile.open(path) as packed:
             packed.extractall(folder, filter="data")
         names = [at.relative_to(folder).as_posix() for at in sorted(folder.rglob("*")) if at.is_file()]
