@@ -94,7 +94,9 @@ def test_what_is_wrong_with_folders(tmp_path):
 
     with pytest.raises(UserError, match=r"a\.png: has colours; slices of a microscope must be grey"):
         write(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), cells(0))[0]
-    with pytest.raises(UserError, match=r"a_label\.png: has a label 2, but 0 is membrane and 1 or 255 cell; correct it"):
+    with pytest.raises(
+        UserError, match=r"a_label\.png: has a label 2, but 0 is membrane and 1 or 255 cell; correct it"
+    ):
         write(slice_of(0), cells(0) * 2)[0]
     with pytest.raises(UserError, match=r"a\.png is 8x6 but its label .*a_label\.png is 8x5"):
         write(slice_of(0), cells(0, height=5))[0]
