@@ -11,10 +11,10 @@ U-Net of Ronneberger, Fischer & Brox, MICCAI 2015.
 What differs from the paper: pictures are mirrored at random; the statistics that batch normalisation tests with are
 averaged over about one pass over them; the best step is not chosen by validation, the last one is scored. The
 cross-entropy is a mean over labelled pixels. Outlines count as in pixlab/metrics/boundary_f1.py, a little higher than
-by the authors' script. Classes weigh as in the authors' release, whose numbers are not quite CamVid's median
-frequencies; the input is normalised and convolutions have biases as there (pixlab/models/segnet_basic.py, which also
-says what is ours in the decoders). `quick`, the three for machines without a GPU and the U-Nets learn by Adam; `quick`
-and `few` keep running statistics.
+by the authors' script. Those of table 1 weigh classes as the authors' release does, whose numbers are not quite
+CamVid's median frequencies; the input is normalised and convolutions have biases as there
+(pixlab/models/segnet_basic.py, which also says what is ours in the decoders). `quick`, the three for machines without a
+GPU and the U-Nets learn by Adam; `quick` and `few` keep running statistics.
 """
 
 from __future__ import annotations

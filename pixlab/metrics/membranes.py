@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
 
 from pixlab.core import Batch, Metric, Tree
 from pixlab.metrics.host import host_metric
 from pixlab.metrics.partition import (
+    best_f,
     hits_by_threshold,
     pairs_by_threshold,
     pixel_error,
@@ -54,14 +54,8 @@ def membrane_scores(thresholds: Sequence[float] = THRESHOLDS) -> Metric:
             "pixel_error": float(sums["pixel_error"] / sums["slices"]),
             "best_pixel_error": float(np.min(sums["errors"]) / sums["slices"]),
             "rand_error": float(sums["rand_error"] / (sums["with_cells"] or np.nan)),
-            "isbi_pixel_error": 1 - _best_f(sums["hits"]),
-            "isbi_rand_error": 1 - _best_f(sums["pairs"]),
+            "isbi_pixel_error": 1 - best_f(sums["hits"]),
+            "isbi_rand_error": 1 - best_f(sums["pairs"]),
         }
 
     return host_metric(given, score, result)
-
-
-def _best_f(counts: Float64[np.ndarray, "n 3"]) -> float:
-    """The largest harmonic mean of precision and recall, where rows count what is in both, true, and found."""
-    both, true, found = counts.T
-    return float(np.max(2 * both / (true + found))) if true.any() else float("nan")

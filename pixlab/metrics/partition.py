@@ -105,8 +105,7 @@ def isbi_rand_error(
     segment but its own, as in the challenge's program (RandError of Fiji's Trainable Segmentation). Raises UserError
     for other sizes, no truth or no threshold.
     """
-    both, true, found = pairs_by_threshold(truth, interior, thresholds, diagonal=diagonal).T
-    return 1 - float(np.max(2 * both / (true + found)))
+    return 1 - best_f(pairs_by_threshold(truth, interior, thresholds, diagonal=diagonal))
 
 
 def pairs_by_threshold(
@@ -132,6 +131,13 @@ def hits_by_threshold(
     inside = truth != 0
     found = (interior > t for t in thresholds)
     return np.array([(np.sum(inside & x), np.sum(inside), np.sum(x)) for x in found], np.float64)
+
+
+def best_f(counts: Float64[np.ndarray, "n 3"]) -> float:
+    """The largest harmonic mean of precision and recall, where rows count what is in both, true, and found; NaN where
+    nothing is true."""
+    both, true, found = counts.T
+    return float(np.max(2 * both / (true + found))) if true.any() else float("nan")
 
 
 def pixel_error(truth: Integer[np.ndarray, "h w"], interior: Float[np.ndarray, "h w"], threshold: float = 0.5) -> float:
